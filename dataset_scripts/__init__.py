@@ -1,0 +1,1 @@
+"""Builders that read the datasets of MTP from the files as downloaded."""

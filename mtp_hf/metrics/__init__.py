@@ -1,0 +1,1 @@
+"""Metrics as `evaluate.Metric` subclasses that work offline."""

@@ -1,0 +1,1 @@
+"""Training: recipes, the loop on Accelerate, and the scripts."""
