@@ -1,0 +1,154 @@
+"""Claims about reading recipes: precedence, refusals, the round trip, and the recipes that ship."""
+
+import dataclasses
+
+import pytest
+import yaml
+
+from mtp_hf.training.recipe import (
+    find_recipe,
+    load_recipe,
+    recipe_names,
+    recipe_rows,
+    recipe_to_yaml,
+)
+
+EVERY_ROW = [(name, row) for name in recipe_names() for row in recipe_rows(name) or [None]]
+
+SMALL = """
+data:
+  root: demo
+  sources: {sior: {config: sior, batch_size: 2}}
+optimizer: {lr: 1e-4}
+results:
+  first: {schedule: {steps: 10}, model: {backbone: tiny}}
+  second: {schedule: {steps: 20}}
+"""
+
+
+@pytest.fixture
+def small(tmp_path):
+    path = tmp_path / "small.yaml"
+    path.write_text(SMALL)
+    return str(path)
+
+
+@pytest.mark.parametrize(("name", "row"), EVERY_ROW)
+def test_every_recipe_and_row_that_ships_loads(name, row):
+    recipe = load_recipe(name, result=row)
+    assert recipe.name == name
+    assert recipe.result == row
+
+
+@pytest.mark.parametrize(("name", "row"), EVERY_ROW)
+def test_a_resolved_recipe_loads_again_to_an_equal_recipe(name, row, tmp_path):
+    recipe = load_recipe(name, result=row, overrides=["optimizer.lr=3e-5", "seed=7"])
+    path = tmp_path / "recipe.yaml"
+    path.write_text(recipe_to_yaml(recipe))
+    assert load_recipe(str(path)) == recipe
+
+
+def test_the_published_recipe_has_the_published_values():
+    recipe = load_recipe("pretrain/samrs", result="vit_l_rvsa")
+    assert (recipe.schedule.steps, recipe.schedule.warmup_steps) == (80_000, 0)
+    assert recipe.optimizer.lr == 6e-5
+    assert recipe.optimizer.betas == (0.9, 0.999)
+    assert (recipe.optimizer.weight_decay, recipe.optimizer.max_grad_norm) == (0.05, 5.0)
+    assert recipe.optimizer.layer_decay == 1.0
+    assert sum(source.batch_size for source in recipe.data.sources.values()) == 96
+    assert recipe.data.image_size == 448
+
+
+def test_the_base_row_is_made_for_224_pixels():
+    recipe = load_recipe("pretrain/samrs", result="vit_b_rvsa")
+    assert (recipe.model.backbone, recipe.data.image_size) == ("base", 224)
+
+
+def test_number_words_become_floats_only_in_float_fields(small):
+    assert load_recipe(small, result="first").optimizer.lr == 1e-4
+    with pytest.raises(TypeError, match="schedule.steps: expected int, got '1e2'"):
+        load_recipe(small, result="first", overrides=["schedule.steps='1e2'"])
+
+
+def test_row_overrides_body_and_command_line_overrides_row(small):
+    assert load_recipe(small, result="second").schedule.steps == 20
+    recipe = load_recipe(small, result="first", overrides=["schedule.steps=30", "optimizer.lr=2"])
+    assert recipe.schedule.steps == 30
+    assert recipe.optimizer.lr == 2.0
+    assert recipe.model.backbone == "tiny"
+    assert recipe.result == "first"
+
+
+def test_a_recipe_with_rows_asks_for_one(small):
+    with pytest.raises(ValueError, match="choose a row with --result: first, second"):
+        load_recipe(small)
+
+
+def test_an_unknown_row_is_named_with_a_suggestion(small):
+    with pytest.raises(ValueError, match="unknown row 'frist'; did you mean 'first'"):
+        load_recipe(small, result="frist")
+
+
+def test_a_row_asked_of_a_recipe_without_rows_is_refused():
+    with pytest.raises(ValueError, match="no row 'vit_b_rvsa'"):
+        load_recipe("pretrain/demo", result="vit_b_rvsa")
+
+
+def test_an_unknown_recipe_is_named_with_the_known_ones():
+    with pytest.raises(
+        ValueError, match=r"unknown recipe 'pretrain/demmo'; did you mean 'pretrain/demo'"
+    ):
+        find_recipe("pretrain/demmo")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("optimizer.learning_rate=1", r"unknown key 'optimizer\.learning_rate'.*known: lr, "),
+        ("sheduel.steps=1", r"unknown key 'sheduel'; did you mean 'schedule'"),
+        (
+            "data.sources.sior.batchsize=1",
+            r"'data\.sources\.sior\.batchsize'; did you mean 'batch_size'",
+        ),
+    ],
+)
+def test_a_misspelt_key_is_named(small, override, message):
+    with pytest.raises(ValueError, match=message):
+        load_recipe(small, result="first", overrides=[override])
+
+
+def test_errors_name_the_recipe():
+    with pytest.raises(ValueError, match="recipe pretrain/demo: unknown key"):
+        load_recipe("pretrain/demo", overrides=["x=1"])
+
+
+def test_setting_a_source_to_null_takes_it_away():
+    recipe = load_recipe("pretrain/demo", overrides=["data.sources.fast=null"])
+    assert set(recipe.data.sources) == {"sior", "sota_rbb"}
+
+
+def test_the_word_no_stays_a_word_on_the_command_line():
+    recipe = load_recipe("pretrain/demo", overrides=["efficiency.mixed_precision=no"])
+    assert recipe.efficiency.mixed_precision == "no"
+
+
+def test_config_fields_of_a_head_can_be_overridden():
+    recipe = load_recipe("pretrain/demo", overrides=["model.semantic.hidden_size=48"])
+    assert recipe.model.semantic["hidden_size"] == 48
+
+
+def test_a_file_that_is_no_mapping_is_refused(tmp_path):
+    path = tmp_path / "list.yaml"
+    path.write_text("[1, 2]")
+    with pytest.raises(ValueError, match="expected a mapping of recipe sections"):
+        load_recipe(str(path))
+
+
+def test_a_recipe_is_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        load_recipe("pretrain/demo").seed = 1
+
+
+def test_floats_are_written_so_that_yaml_reads_floats():
+    text = recipe_to_yaml(load_recipe("pretrain/demo", overrides=["optimizer.lr=6e-5"]))
+    assert yaml.safe_load(text)["optimizer"]["lr"] == 6e-5

@@ -1,0 +1,104 @@
+"""Reading a recipe: find the YAML file, choose a row, apply overrides, check; and writing it back.
+
+Order of precedence: the defaults of `recipe_schema.py`, the body of the file, the chosen row of
+`results:`, then `dotted.key=value` of the command line. Nothing else overrides anything, an unknown
+key stops, and the resolved recipe, saved with every run, loads again to an equal recipe.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mtp_hf.training.recipe_schema import Recipe, check_recipe
+from mtp_hf.training.strict_dataclass import build_dataclass, merge, parse_override, unknown_name
+
+RECIPES_FOLDER = Path(__file__).parent / "recipes"
+
+
+def load_recipe(name: str, *, result: str | None = None, overrides: Sequence[str] = ()) -> Recipe:
+    """Read, resolve and check a recipe.
+
+    Args:
+        name: such as `pretrain/demo` in `training/recipes`, or the path of a YAML file.
+        result: row of `results:` laid over the body; required where the file has several.
+        overrides: `dotted.key=value` arguments; `data.sources.NAME=null` takes a set away.
+
+    Raises:
+        ValueError: no such recipe, row or key, or values that do not fit together.
+        TypeError: a value of the wrong type.
+    """
+    path = find_recipe(name)
+    values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not isinstance(values, dict):
+        raise ValueError(f"{path}: expected a mapping of recipe sections")
+    rows = values.pop("results", None)
+    values.setdefault("name", name if not name.endswith((".yaml", ".yml")) else path.stem)
+    try:
+        if rows is not None:
+            values = merge(values, _chosen_row(rows, result))
+        elif result is not None and result != values.get("result"):
+            raise ValueError(f"no results: rows here, so no row {result!r}")
+        for argument in overrides:
+            values = merge(values, parse_override(argument))
+        recipe = build_dataclass(Recipe, _without_removed_sources(values))
+        check_recipe(recipe)
+    except (ValueError, TypeError) as error:
+        raise type(error)(f"recipe {name}: {error}") from None
+    return recipe
+
+
+def find_recipe(name: str) -> Path:
+    """Return the file of a recipe given by name or by path."""
+    candidates = [RECIPES_FOLDER / f"{name}.yaml", Path(name)]
+    for candidate in candidates:
+        if candidate.suffix in (".yaml", ".yml") and candidate.is_file():
+            return candidate
+    raise ValueError(unknown_name(name, "recipe", name, recipe_names()))
+
+
+def recipe_names() -> list[str]:
+    """List the recipes that come with the package."""
+    files = sorted(RECIPES_FOLDER.glob("*/*.yaml"))
+    return [file.relative_to(RECIPES_FOLDER).with_suffix("").as_posix() for file in files]
+
+
+def recipe_rows(name: str) -> list[str]:
+    """List the rows of `results:` of a recipe; none for a recipe without rows."""
+    values = yaml.safe_load(find_recipe(name).read_text(encoding="utf-8"))
+    return list(values.get("results") or {})
+
+
+def recipe_to_yaml(recipe: Recipe) -> str:
+    """Write a resolved recipe so that `load_recipe` reads it back equal."""
+    values = _plain(dataclasses.asdict(recipe))
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=100)
+
+
+def _chosen_row(rows: Mapping[str, Any], result: str | None) -> dict[str, Any]:
+    if result is None and len(rows) == 1:
+        result = next(iter(rows))
+    if result is None:
+        raise ValueError(f"choose a row with --result: {', '.join(rows)}")
+    if result not in rows:
+        raise ValueError(unknown_name(result, "row", result, rows))
+    return {**rows[result], "result": result}
+
+
+def _without_removed_sources(values: dict[str, Any]) -> dict[str, Any]:
+    """Drop the sets that a row or the command line set to null."""
+    data = values.get("data")
+    sources = data.get("sources") if isinstance(data, Mapping) else None
+    if not isinstance(data, Mapping) or not isinstance(sources, Mapping):
+        return values
+    kept = {name: each for name, each in sources.items() if each not in (None, "null")}
+    return {**values, "data": {**data, "sources": kept}}
+
+
+def _plain(value: Any) -> Any:
+    """Turn tuples into lists all the way down, which is what YAML has."""
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
