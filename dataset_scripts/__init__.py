@@ -1,1 +1,27 @@
 """Builders that read the datasets of MTP from the files as downloaded."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datasets import DatasetBuilder
+
+# name -> module and class; imported when asked for, so that a listing costs nothing.
+BUILDERS: dict[str, tuple[str, str]] = {
+    "samrs": ("mtp_hf.dataset_scripts.samrs", "Samrs"),
+}
+
+
+def get_builder(name: str) -> "type[DatasetBuilder]":
+    """Import the builder class of a dataset.
+
+    Raises:
+        ValueError: there is no builder of this name.
+    """
+    if name not in BUILDERS:
+        raise ValueError(f"unknown dataset {name!r}; expected one of {sorted(BUILDERS)}")
+    module, class_name = BUILDERS[name]
+    return getattr(import_module(module), class_name)
+
+
+__all__ = ["BUILDERS", "get_builder"]
