@@ -1,0 +1,39 @@
+"""A check that every configuration makes: misspelt fields are refused, not kept silently."""
+
+import dataclasses
+
+from transformers import PreTrainedConfig
+
+# Keywords that transformers itself passes to or writes into configurations.
+_LIBRARY_KEYS = {
+    "_attn_implementation_internal",
+    "_commit_hash",
+    "attn_implementation",
+    "auto_map",
+    "custom_pipelines",
+    "experts_implementation",
+    "model_type",
+    "name_or_path",
+    "num_labels",
+    "out_features",
+    "out_indices",
+    "output_attentions",
+    "torch_dtype",
+    "transformers_version",
+}
+
+
+def reject_unknown_keys(config: PreTrainedConfig, kwargs: dict) -> None:
+    """Raise a `TypeError` that names unknown keywords and the known fields.
+
+    Args:
+        config: Configuration under construction, a dataclass.
+        kwargs: What its constructor got beyond its fields.
+    """
+    fields = [f.name for f in dataclasses.fields(config) if not f.name.startswith("_")]
+    unknown = sorted(k for k in kwargs if k not in _LIBRARY_KEYS and not k.startswith("_"))
+    if unknown:
+        raise TypeError(
+            f"{type(config).__name__} has no field {', '.join(unknown)}; "
+            f"its fields are {', '.join(sorted(fields))}"
+        )

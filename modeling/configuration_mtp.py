@@ -1,0 +1,76 @@
+"""Configuration of multi-task pretraining: one backbone, three decoders, any number of data sets.
+
+Source: Wang et al. 2024 (MTP), section III; original spec 2.1.
+"""
+
+from huggingface_hub.dataclasses import strict
+from transformers import AutoConfig, PreTrainedConfig
+from transformers.configuration_utils import SubConfigSpec
+
+from .configuration_checks import reject_unknown_keys
+from .configuration_mask_rcnn import MaskRCNNConfig
+from .configuration_oriented_rcnn import OrientedRCNNConfig
+from .configuration_upernet_rs import UperNetRSConfig
+
+TASKS = ("ss", "is", "rd")
+
+
+@strict
+class MTPPreTrainingConfig(PreTrainedConfig):
+    """Configure `MTPForPreTraining`.
+
+    Args:
+        backbone_config: Any backbone with maps at strides 4, 8, 16 and 32.
+        class_names: Foreground classes of each data set, in label order; the order of the data sets
+            is the order in which they update shared statistics.
+        dataset_tasks: Tasks of each data set, of `ss` (semantic segmentation), `is` (instance
+            segmentation) and `rd` (rotated detection); default: all of them for every set.
+        semantic_config: UPerNet decoder.
+        instance_config: Mask R-CNN decoder.
+        rotated_config: Oriented R-CNN decoder.
+        original_losses: Repeat two mistakes of the original losses (instance boxes trained towards
+            a constant; semantic maps not padded to the fixed size), to compare with recordings.
+    """
+
+    model_type = "mtp_pretraining"
+    sub_configs_defaults = {
+        "backbone_config": SubConfigSpec(config_class=AutoConfig, model_type="mtp_vit_rvsa"),
+        "semantic_config": SubConfigSpec(config_class=UperNetRSConfig),
+        "instance_config": SubConfigSpec(config_class=MaskRCNNConfig),
+        "rotated_config": SubConfigSpec(config_class=OrientedRCNNConfig),
+    }
+
+    backbone_config: dict | PreTrainedConfig | None = None
+    class_names: dict[str, list[str]] | None = None
+    dataset_tasks: dict[str, list[str]] | None = None
+    semantic_config: dict | PreTrainedConfig | None = None
+    instance_config: dict | PreTrainedConfig | None = None
+    rotated_config: dict | PreTrainedConfig | None = None
+    original_losses: bool = False
+
+    def __post_init__(self, **kwargs: object) -> None:
+        reject_unknown_keys(self, kwargs)
+        self.class_names = self.class_names or {}
+        if self.dataset_tasks is None:
+            self.dataset_tasks = {name: list(TASKS) for name in self.class_names}
+        super().__post_init__(**kwargs)
+
+    def validate_architecture(self) -> None:
+        """Refuse data sets without classes or tasks, and names that cannot be module names."""
+        if set(self.class_names) != set(self.dataset_tasks):
+            raise ValueError(
+                "class_names and dataset_tasks must name the same data sets, found "
+                f"{sorted(self.class_names)} and {sorted(self.dataset_tasks)}"
+            )
+        for name, tasks in self.dataset_tasks.items():
+            if not name.isidentifier():
+                raise ValueError(
+                    f"data set name {name!r}: expected letters, digits and underscores"
+                )
+            if not tasks or set(tasks) - set(TASKS) or len(set(tasks)) != len(tasks):
+                raise ValueError(f"tasks of {name}: expected some of {TASKS}, found {tasks}")
+            if not self.class_names[name]:
+                raise ValueError(f"data set {name} has no class")
+
+
+AutoConfig.register("mtp_pretraining", MTPPreTrainingConfig, exist_ok=True)

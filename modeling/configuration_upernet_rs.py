@@ -1,0 +1,38 @@
+"""Configuration of UPerNet. Source: Xiao et al. 2018; values of original spec 2.3."""
+
+from huggingface_hub.dataclasses import strict
+from transformers import AutoConfig, PreTrainedConfig
+from transformers.configuration_utils import SubConfigSpec
+
+from .configuration_checks import reject_unknown_keys
+
+
+@strict
+class UperNetRSConfig(PreTrainedConfig):
+    """Configure semantic segmentation.
+
+    Args:
+        backbone_config: Backbone, or None where the decoder is a part of a larger model.
+        hidden_size: Width of the decoder (256 in pretraining, 512 in finetuning).
+        pool_scales: Sides, in cells, of the pooled maps.
+        dropout: Probability that a channel is dropped before the classifier.
+    """
+
+    model_type = "mtp_upernet"
+    sub_configs_defaults = {
+        "backbone_config": SubConfigSpec(
+            config_class=AutoConfig, model_type="mtp_vit_rvsa", optional=True
+        )
+    }
+
+    backbone_config: dict | PreTrainedConfig | None = None
+    hidden_size: int = 256
+    pool_scales: list[int] | tuple[int, ...] = (1, 2, 3, 6)
+    dropout: float | int = 0.1
+
+    def __post_init__(self, **kwargs: object) -> None:
+        reject_unknown_keys(self, kwargs)
+        super().__post_init__(**kwargs)
+
+
+AutoConfig.register("mtp_upernet", UperNetRSConfig, exist_ok=True)
