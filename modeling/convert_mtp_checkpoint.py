@@ -1,0 +1,153 @@
+"""Weights of the original MTP code under the names of this package, as tables of patterns.
+
+Run by hand once per checkpoint; never shipped with the weights.
+
+Source: state dicts of the original `ViT_Win_RVSA_V3_WSZ7` and `RVSA_MTP*`; MAE checkpoints of the RVSA project.
+"""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .modeling_vit_rvsa import ViTRVSABackbone, resize_position_embedding
+
+# (pattern of the whole original key, new key or None to drop it); the first match counts.
+RenameTable = Sequence[tuple[str, str | None]]
+
+# Block i. A plain ViT (MAE) has the first four rows only.
+VIT_RVSA_TABLE: RenameTable = (
+    (r"pos_embed", "embeddings.position_embeddings"),
+    (r"patch_embed\.proj\.(weight|bias)", r"embeddings.patch_embeddings.\1"),
+    (r"blocks\.(\d+)\.(norm1|norm2|mlp\.fc1|mlp\.fc2)\.(weight|bias)", r"layers.\1.\2.\3"),
+    (r"blocks\.(\d+)\.attn\.(qkv|proj)\.(weight|bias)", r"layers.\1.attention.\2.\3"),
+    (r"blocks\.(\d+)\.attn\.(?:full_attn_)?rel_pos_(h|w)", r"layers.\1.attention.rel_pos_\2"),
+    (
+        r"blocks\.(\d+)\.attn\.relative_position_bias_table",
+        r"layers.\1.attention.relative_position_bias_table",
+    ),
+    (r"blocks\.(\d+)\.attn\.relative_position_index", None),  # a constant
+    (
+        r"blocks\.(\d+)\.attn\.sampling_(offsets|scales|angles)\.2\.(weight|bias)",
+        r"layers.\1.attention.sampling_\2.\3",
+    ),
+    (r"norm\.(weight|bias)", r"norm.\1"),
+    (r"fpn1\.0\.(weight|bias)", r"pyramid.quarter_stride.0.\1"),
+    (r"fpn1\.1\.ln\.(weight|bias)", r"pyramid.quarter_stride.1.\1"),
+    (r"fpn1\.3\.(weight|bias)", r"pyramid.quarter_stride.3.\1"),
+    (r"fpn2\.0\.(weight|bias)", r"pyramid.half_stride.\1"),
+)
+
+
+def rename_keys(state_dict: Mapping[str, Tensor], table: RenameTable) -> dict[str, Tensor]:
+    """Apply a rename table to every key.
+
+    Raises:
+        ValueError: keys that no row of the table matches, or two keys that get the same name.
+    """
+    renamed: dict[str, Tensor] = {}
+    unknown = []
+    for key, tensor in state_dict.items():
+        for pattern, replacement in table:
+            match = re.fullmatch(pattern, key)
+            if match:
+                break
+        else:
+            unknown.append(key)
+            continue
+        if replacement is None:
+            continue
+        new_key = match.expand(replacement)
+        if new_key in renamed:
+            raise ValueError(f"two keys become {new_key!r}; the second is {key!r}")
+        renamed[new_key] = tensor
+    if unknown:
+        raise ValueError(f"no row of the rename table matches {unknown}")
+    return renamed
+
+
+def rename_vit_rvsa_keys(
+    state_dict: Mapping[str, Tensor],
+    prefix: str = "encoder.",
+    *,
+    new_prefix: str = "",
+    keep_norm: bool = False,
+) -> dict[str, Tensor]:
+    """Take the encoder out of an original state dict, under the names of `ViTRVSABackbone`.
+
+    Differs: the final norm of a pretraining checkpoint is dropped, because the original never applies it.
+
+    Args:
+        state_dict: original keys; those without the prefix are left out.
+        prefix: where the encoder lies, `""` for a bare encoder, `"backbone."` in finetuned models.
+        new_prefix: put before the new names, such as `"backbone."`.
+        keep_norm: keep the final norm; for the variant `last_layer_pyramid` only.
+
+    Returns:
+        The same tensors under new names.
+    """
+    encoder = {k.removeprefix(prefix): v for k, v in state_dict.items() if k.startswith(prefix)}
+    renamed = rename_keys(encoder, VIT_RVSA_TABLE)
+    if not keep_norm:
+        renamed = {k: v for k, v in renamed.items() if not k.startswith("norm.")}
+    return {new_prefix + key: tensor for key, tensor in renamed.items()}
+
+
+def unwrap_checkpoint(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the state dict of a loaded file: inside `state_dict` or `model`, without `module.`."""
+    state_dict = checkpoint.get("state_dict", checkpoint.get("model", checkpoint))
+    if next(iter(state_dict), "").startswith("module."):
+        return {key.removeprefix("module."): value for key, value in state_dict.items()}
+    return dict(state_dict)
+
+
+@torch.no_grad()
+def load_mae_weights(
+    backbone: ViTRVSABackbone, state_dict: Mapping[str, Any]
+) -> dict[str, list[str]]:
+    """Start a backbone from a plain ViT pretrained as a masked autoencoder.
+
+    The position of the class token is dropped and the position table resized to the native grid of the backbone.
+    Differs: a table without a class token is taken as it is, where the original drops its first position.
+
+    Args:
+        backbone: changed in place.
+        state_dict: of a MAE checkpoint, bare or as saved.
+
+    Returns:
+        Sorted names: `used` and `missing` of the backbone, `unused` of the checkpoint.
+
+    Raises:
+        ValueError: a tensor has another shape than the parameter it belongs to.
+    """
+    state_dict = unwrap_checkpoint(state_dict)
+    own = backbone.state_dict()
+    weights: dict[str, Tensor] = {}
+    unused = []
+    for key, tensor in state_dict.items():
+        pairs = ((re.fullmatch(pattern, key), new_key) for pattern, new_key in VIT_RVSA_TABLE)
+        name = next((m.expand(new) for m, new in pairs if m and new), None)
+        if name not in own:
+            unused.append(key)
+            continue
+        weights[name] = tensor
+    table = "embeddings.position_embeddings"
+    if table in weights:
+        side = math.isqrt(weights[table].shape[1])
+        extra = weights[table].shape[1] - side**2  # the class token
+        native = math.isqrt(own[table].shape[1])
+        weights[table] = resize_position_embedding(weights[table][:, extra:], (native, native))
+    for name, tensor in weights.items():
+        if tensor.shape != own[name].shape:
+            raise ValueError(
+                f"{name} is {tuple(own[name].shape)} in the backbone and {tuple(tensor.shape)} in the checkpoint"
+            )
+        own[name].copy_(tensor)
+    return {
+        "used": sorted(weights),
+        "missing": sorted(own.keys() - weights.keys()),
+        "unused": sorted(unused),
+    }
