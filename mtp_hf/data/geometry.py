@@ -1,0 +1,175 @@
+"""Geometry on whole samples: flip, resize, crop, pad, and selecting objects from parallel lists.
+
+All functions return a new dict and leave the given one as it is. Masks and semantic maps only
+ever have rows and columns chosen, so coded masks stay coded until their pixels are needed.
+
+Source: MTP training pipeline (spec 2.9) and the operators it borrows (spec 7.9).
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mtp_hf.data.masks import (
+    boxes_from_masks,
+    decode_masks,
+    select_masks,
+    take_mask_pixels,
+    take_pixels,
+)
+from mtp_hf.data.schema import RawSample
+from mtp_hf.modeling.ops_rotated_boxes import polygons_to_rotated_boxes
+
+
+def flip(sample: RawSample, direction: str) -> RawSample:
+    """Mirror a sample, `direction` one of horizontal, vertical, diagonal (both)."""
+    height, width = sample["image"].shape[1:]
+    axes = {"horizontal": (2,), "vertical": (1,), "diagonal": (1, 2)}[direction]
+    rows = np.arange(height)[:: -1 if 1 in axes else 1]
+    cols = np.arange(width)[:: -1 if 2 in axes else 1]
+    sample = _take(sample, rows, cols)
+    sample["image"] = sample["image"].flip(axes)
+    _move_points(
+        sample,
+        scale=(-1.0 if 2 in axes else 1.0, -1.0 if 1 in axes else 1.0),
+        shift=(float(width) if 2 in axes else 0.0, float(height) if 1 in axes else 0.0),
+    )
+    if "boxes" in sample:
+        boxes = sample["boxes"].unflatten(1, (2, 2))  # corners changed places
+        sample["boxes"] = torch.cat([boxes.amin(dim=1), boxes.amax(dim=1)], dim=1)
+    return sample
+
+
+def resize(sample: RawSample, long_side: int) -> RawSample:
+    """Scale a sample to the given long side, in pixels.
+
+    The image is interpolated bilinearly without antialiasing, masks and semantic map take the
+    source pixel floor(x * scale), both as OpenCV does. Boxes are clipped, polygons are not.
+    """
+    height, width = sample["image"].shape[1:]
+    factor = long_side / max(height, width)
+    new_height, new_width = (max(int(side * factor + 0.5), 1) for side in (height, width))
+    if (new_height, new_width) == (height, width):
+        return sample
+    rows, cols = _nearest(height, new_height), _nearest(width, new_width)
+    sample = _take(sample, rows, cols)
+    # Differs: the original keeps float pixels here; ours are rounded to 8 bits.
+    sample["image"] = F.interpolate(
+        sample["image"][None], (new_height, new_width), mode="bilinear", antialias=False
+    )[0]
+    _move_points(sample, scale=(new_width / width, new_height / height), shift=(0.0, 0.0))
+    _clip_boxes(sample)
+    return sample
+
+
+def crop(sample: RawSample, top: int, left: int, size: tuple[int, int]) -> RawSample:
+    """Cut the window that starts at (top, left) and has the given (height, width).
+
+    Instances stay if their clipped box is not empty; then the boxes are recomputed from the cut
+    masks (an invisible mask gives a zero box, see `FilterInstances`). Rotated objects stay, never
+    clipped, if the centre of their minimum-area rectangle lies inside.
+
+    Kept: so the two label lists of one crop may disagree (quirks 50 and 52).
+    """
+    rows, cols = np.arange(top, top + size[0]), np.arange(left, left + size[1])
+    sample = _take(sample, rows, cols)
+    sample["image"] = sample["image"][:, top : top + size[0], left : left + size[1]]
+    _move_points(sample, scale=(1.0, 1.0), shift=(-float(left), -float(top)))
+    if "boxes" in sample:
+        _clip_boxes(sample)
+        visible = (sample["boxes"][:, 2:] > sample["boxes"][:, :2]).all(dim=1)
+        sample = select_instances(sample, visible)
+    if "instance_masks" in sample:
+        masks = decode_masks(sample["instance_masks"])
+        sample["instance_masks"] = masks
+        sample["boxes"] = boxes_from_masks(masks)
+    if "polygons" in sample:
+        centers = polygons_to_rotated_boxes(sample["polygons"])[:, :2]
+        inside = ((centers >= 0) & (centers < torch.tensor([size[1], size[0]]))).all(dim=1)
+        sample = select_rotated(sample, inside)
+    return sample
+
+
+def padded_size(
+    sizes: Sequence[tuple[int, int]], size: int | None, size_divisor: int
+) -> tuple[int, int]:
+    """Canvas that holds images of all `sizes`: `size` squared, or the next multiples."""
+    height, width = max(h for h, _ in sizes), max(w for _, w in sizes)
+    if size is None:
+        return (
+            math.ceil(height / size_divisor) * size_divisor,
+            math.ceil(width / size_divisor) * size_divisor,
+        )
+    if height > size or width > size:
+        raise ValueError(f"an image of {height}x{width} does not fit {size}x{size}")
+    return size, size
+
+
+def pad_to(maps: Tensor, size: tuple[int, int], value: float) -> Tensor:
+    """Pad maps (..., H, W) right and bottom to (..., *size)."""
+    height, width = maps.shape[-2:]
+    if (height, width) == size:
+        return maps
+    padded = maps.new_full((*maps.shape[:-2], *size), value)
+    padded[..., :height, :width] = maps
+    return padded
+
+
+def select_instances(sample: RawSample, keep: Tensor) -> RawSample:
+    """Keep the horizontal objects where the bool vector `keep` (N,) is true, in all lists."""
+    sample = {**sample}
+    sample["boxes"] = sample["boxes"][keep]
+    sample["class_labels"] = sample["class_labels"][keep]
+    if "instance_masks" in sample:
+        sample["instance_masks"] = select_masks(sample["instance_masks"], keep)
+    return sample
+
+
+def select_rotated(sample: RawSample, keep: Tensor) -> RawSample:
+    """Keep the rotated objects where the bool vector `keep` (M,) is true, in both lists."""
+    sample = {**sample}
+    sample["polygons"] = sample["polygons"][keep]
+    sample["rotated_class_labels"] = sample["rotated_class_labels"][keep]
+    return sample
+
+
+def count_dropped(sample: RawSample, reason: str, number: int) -> RawSample:
+    """Add to the count of dropped annotations."""
+    dropped = dict(sample.get("dropped", {}))
+    dropped[reason] = dropped.get(reason, 0) + number
+    return {**sample, "dropped": dropped}
+
+
+def _nearest(old: int, new: int) -> np.ndarray:
+    """Source index of each of `new` pixels on a line of `old`: floor(x * scale)."""
+    return np.minimum((np.arange(new) * (1.0 / (new / old))).astype(np.int64), old - 1)
+
+
+def _take(sample: RawSample, rows: np.ndarray, cols: np.ndarray) -> RawSample:
+    """Copy the dict with rows and columns chosen from masks and semantic map."""
+    sample = {**sample}
+    if "semantic_labels" in sample:
+        sample["semantic_labels"] = take_pixels(sample["semantic_labels"], rows, cols)
+    if "instance_masks" in sample:
+        sample["instance_masks"] = take_mask_pixels(sample["instance_masks"], rows, cols)
+    return sample
+
+
+def _move_points(sample: RawSample, scale: tuple[float, float], shift: tuple[float, float]) -> None:
+    """Map the points (x, y) of boxes and polygons to scale * point + shift, in place."""
+    if "boxes" in sample:
+        sample["boxes"] = sample["boxes"] * torch.tensor(scale * 2) + torch.tensor(shift * 2)
+    if "polygons" in sample:
+        sample["polygons"] = sample["polygons"] * torch.tensor(scale * 4) + torch.tensor(shift * 4)
+
+
+def _clip_boxes(sample: RawSample) -> None:
+    """Clip boxes to the image, in place."""
+    if "boxes" in sample:
+        height, width = sample["image"].shape[1:]
+        limit = torch.tensor([width, height, width, height], dtype=torch.float32)
+        sample["boxes"] = torch.minimum(sample["boxes"].clamp(min=0), limit)

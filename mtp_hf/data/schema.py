@@ -1,0 +1,150 @@
+"""The sample and batch contract: keys, shapes, dtypes, units and coordinates.
+
+A sample is a plain dict that describes one image. It exists in two states:
+
+* `RawSample`: what a reader returns and what travels through the transforms. Rotated objects are
+  `polygons` (corners as annotated), instance masks may still be run-length coded, the semantic
+  map may still be 8-bit.
+* `Sample`: what `finalize` makes of it, the last step of every transform list. `check_sample`
+  holds exactly for this state.
+
+A missing annotation kind is an absent key; an image without objects has keys with zero rows.
+Horizontal objects (N of them) and rotated objects (M) are two independent lists.
+
+Coordinates are pixels of the image in the same dict, x to the right, y down; a box that covers
+pixel columns 3 to 5 has x1 = 3 and x2 = 6. Sizes are (height, width).
+"""
+
+from typing import Any, TypedDict, cast
+
+import torch
+from torch import Tensor
+
+from mtp_hf.data.masks import RleMasks
+
+# Label of pixels without supervision (padding).
+IGNORE_LABEL = 255
+TASKS = ("ss", "is", "rd")
+
+
+class RawSample(TypedDict, total=False):
+    """One image between the reader and `finalize`."""
+
+    image: Tensor  # (3, H, W) uint8, RGB
+    boxes: Tensor  # (N, 4) float32, x1 y1 x2 y2
+    class_labels: Tensor  # (N,) int64, 0..K-1
+    instance_masks: Tensor | RleMasks  # (N, H, W) bool, or coded
+    polygons: Tensor  # (M, 8) float32, x1 y1 .. x4 y4 in annotated corner order
+    rotated_class_labels: Tensor  # (M,) int64, 0..K-1
+    semantic_labels: Tensor  # (H, W) uint8 or int64, 0 background, 1..K classes, 255 ignore
+    image_id: str
+    dataset: str
+    orig_size: tuple[int, int]  # size of the image as stored
+    size: tuple[int, int]  # content size, set by `Pad` only
+    dropped: dict[str, int]  # annotations left out so far, by reason
+    num_redrawn: int  # images rejected before this one took their place
+
+
+class Sample(TypedDict, total=False):
+    """One image after `finalize`, before collation."""
+
+    image: Tensor  # (3, H, W) uint8, RGB
+    boxes: Tensor  # (N, 4) float32, x1 y1 x2 y2
+    class_labels: Tensor  # (N,) int64, 0..K-1
+    instance_masks: Tensor  # (N, H, W) bool
+    rotated_boxes: Tensor  # (M, 5) float32, cx cy w h angle (radians, clockwise on screen, le90)
+    rotated_class_labels: Tensor  # (M,) int64, 0..K-1
+    semantic_labels: Tensor  # (H, W) int64, 0 background, 1..K classes, 255 ignore
+    image_id: str
+    dataset: str
+    orig_size: tuple[int, int]
+    size: tuple[int, int]
+    dropped: dict[str, int]
+    num_redrawn: int
+
+
+class Batch(TypedDict):
+    """What `Collate` returns; images of all datasets of a step, in dataset order."""
+
+    pixel_values: Tensor  # (B, 3, H, W) uint8, zero-padded right and bottom
+    labels: list[dict[str, Any]]  # B dicts: the sample's keys but image, plus size = content size
+
+
+# key -> (dtype, shape); letters are sizes that must agree between keys.
+_TENSORS: dict[str, tuple[torch.dtype, tuple[int | str, ...]]] = {
+    "image": (torch.uint8, (3, "H", "W")),
+    "boxes": (torch.float32, ("N", 4)),
+    "class_labels": (torch.int64, ("N",)),
+    "instance_masks": (torch.bool, ("N", "H", "W")),
+    "rotated_boxes": (torch.float32, ("M", 5)),
+    "rotated_class_labels": (torch.int64, ("M",)),
+    "semantic_labels": (torch.int64, ("H", "W")),
+}
+_REQUIRED: dict[str, type] = {"image": Tensor, "image_id": str, "dataset": str, "orig_size": tuple}
+_OPTIONAL: dict[str, type] = {"size": tuple, "dropped": dict, "num_redrawn": int}
+# Each group is present as a whole or absent as a whole.
+_TOGETHER = (("boxes", "class_labels"), ("rotated_boxes", "rotated_class_labels"))
+
+
+def check_sample(sample: Sample, num_classes: int | None = None) -> None:
+    """Raise where a finalized sample breaks the contract.
+
+    Args:
+        sample: Output of a transform list.
+        num_classes: K, to check label ranges; semantic maps may hold 0..K and 255.
+
+    Raises:
+        TypeError: Unknown key, or a value of the wrong type or dtype.
+        ValueError: Missing key, wrong or disagreeing shape, value out of range.
+    """
+    where = f"sample {sample.get('dataset')}/{sample.get('image_id')}"
+    unknown = set(sample) - set(_TENSORS) - set(_REQUIRED) - set(_OPTIONAL)
+    if unknown:
+        raise TypeError(f"{where}: unknown keys {sorted(unknown)}")
+    missing = [key for key in _REQUIRED if key not in sample]
+    missing += [key for group in _TOGETHER if any(k in sample for k in group)
+                for key in group if key not in sample]  # fmt: skip
+    if missing:
+        raise ValueError(f"{where}: missing keys {missing}")
+    for key, kind in (_REQUIRED | _OPTIONAL).items():
+        if key in sample and not isinstance(sample[key], kind):  # type: ignore[literal-required]
+            raise TypeError(f"{where}: {key} is {type(sample[key]).__name__}")  # type: ignore
+    _check_shapes(sample, where)
+    _check_values(sample, where, num_classes)
+
+
+def _check_shapes(sample: Sample, where: str) -> None:
+    sizes: dict[str, int] = {}
+    for key, (dtype, shape) in _TENSORS.items():
+        if key not in sample:
+            continue
+        value = sample[key]  # type: ignore[literal-required]
+        if not isinstance(value, Tensor) or value.dtype != dtype:
+            raise TypeError(f"{where}: {key} must be a {dtype} tensor, got {_describe(value)}")
+        expected = tuple(
+            sizes.setdefault(n, s) if isinstance(n, str) else n
+            for n, s in zip(shape, value.shape, strict=False)
+        )
+        if len(value.shape) != len(shape) or tuple(value.shape) != expected:
+            raise ValueError(f"{where}: {key} is {tuple(value.shape)}, expected {shape} {sizes}")
+
+
+def _check_values(sample: Sample, where: str, num_classes: int | None) -> None:
+    for key in ("boxes", "rotated_boxes"):
+        if key in sample and not torch.isfinite(sample[key]).all():  # type: ignore
+            raise ValueError(f"{where}: {key} holds non-finite numbers")
+    if "boxes" in sample and (sample["boxes"][:, 2:] < sample["boxes"][:, :2]).any():
+        raise ValueError(f"{where}: boxes must have x2 >= x1 and y2 >= y1")
+    limit = float("inf") if num_classes is None else num_classes
+    for key in ("class_labels", "rotated_class_labels"):
+        found = cast(Tensor, sample.get(key, torch.zeros(0))).unique()
+        if ((found < 0) | (found >= limit)).any():
+            raise ValueError(f"{where}: {key} {found.tolist()} not in 0..{limit - 1}")
+    if "semantic_labels" in sample:
+        found = sample["semantic_labels"].unique()
+        if ((found < 0) | ((found > limit) & (found != IGNORE_LABEL)) | (found > 255)).any():
+            raise ValueError(f"{where}: semantic labels {found.tolist()} not in 0..{limit} or 255")
+
+
+def _describe(value: Any) -> str:
+    return str(value.dtype) if isinstance(value, Tensor) else type(value).__name__

@@ -1,0 +1,225 @@
+"""Joint transforms of the pretraining: image, boxes, masks, polygons and semantic map stay aligned.
+
+Each transform is a callable `(sample, rng) -> sample` that returns a new dict and draws all its
+randomness from the given numpy generator.
+
+Source: MTP training pipeline (spec 2.9, 7.9).
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import numpy as np
+
+from mtp_hf.data.geometry import (
+    count_dropped,
+    crop,
+    flip,
+    pad_to,
+    padded_size,
+    resize,
+    select_instances,
+    select_rotated,
+)
+from mtp_hf.data.masks import decode_masks
+from mtp_hf.data.photometric import PhotometricDistortion
+from mtp_hf.data.schema import IGNORE_LABEL, RawSample, Sample
+from mtp_hf.modeling.ops_rotated_boxes import polygons_to_rotated_boxes
+
+Transform = Callable[[Any, np.random.Generator], Any]
+
+
+class RejectedSampleError(Exception):
+    """No instance of this image survived the transforms: another image takes its place."""
+
+
+class Compose:
+    """Apply transforms one after the other with one generator."""
+
+    def __init__(self, transforms: Sequence[Transform]) -> None:
+        self.transforms = list(transforms)
+
+    def __call__(self, sample: Any, rng: np.random.Generator) -> Any:
+        """Run all transforms in order."""
+        for transform in self.transforms:
+            sample = transform(sample, rng)
+        return sample
+
+
+class DropDegenerate:
+    """Drop polygons with two equal consecutive corners, counted as `degenerate_polygons`."""
+
+    def __call__(self, sample: RawSample, rng: np.random.Generator) -> RawSample:
+        """Drop them; no randomness."""
+        if "polygons" not in sample:
+            return sample
+        corners = sample["polygons"].unflatten(1, (4, 2))  # (M, 8) -> (M, 4, 2)
+        coincide = (corners == corners.roll(-1, dims=1)).all(dim=2).any(dim=1)
+        sample = select_rotated(sample, ~coincide)
+        return count_dropped(sample, "degenerate_polygons", int(coincide.sum()))
+
+
+class RandomFlip:
+    """Flip horizontally, vertically or both ways.
+
+    Args:
+        probability: Of a flip of any kind; the three kinds are equally likely.
+    """
+
+    def __init__(self, probability: float = 0.75) -> None:
+        if not 0.0 <= probability <= 1.0:
+            raise ValueError(f"flip probability {probability} is not in 0..1")
+        self.probability = probability
+
+    def __call__(self, sample: RawSample, rng: np.random.Generator) -> RawSample:
+        """Draw a direction and flip."""
+        draw = float(rng.random())
+        if draw >= self.probability:
+            return sample
+        direction = ("horizontal", "vertical", "diagonal")[int(3 * draw / self.probability)]
+        return flip(sample, direction)
+
+
+class RandomResize:
+    """Resize so that the long side fits a random multiple of the training size.
+
+    Args:
+        size: Side s of the training image in pixels.
+        factor_range: The factor f is uniform in [low, high); the target is int(s * f).
+    """
+
+    def __init__(self, size: int, factor_range: tuple[float, float] = (0.5, 2.0)) -> None:
+        self.size = size
+        self.factor_range = factor_range
+
+    def __call__(self, sample: RawSample, rng: np.random.Generator) -> RawSample:
+        """Draw a factor and resize."""
+        return resize(sample, int(self.size * rng.uniform(*self.factor_range)))
+
+
+class Resize:
+    """Resize so that the long side has `size` pixels, aspect ratio kept."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def __call__(self, sample: RawSample, rng: np.random.Generator) -> RawSample:
+        """Resize; no randomness."""
+        return resize(sample, self.size)
+
+
+class RandomCrop:
+    """Cut a random window; sides that are smaller than the window stay whole.
+
+    Args:
+        size: Side of the window in pixels.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def __call__(self, sample: RawSample, rng: np.random.Generator) -> RawSample:
+        """Draw the window's place and cut."""
+        height, width = sample["image"].shape[1:]
+        top = int(rng.integers(0, max(height - self.size, 0) + 1))
+        left = int(rng.integers(0, max(width - self.size, 0) + 1))
+        return crop(sample, top, left, (min(self.size, height), min(self.size, width)))
+
+
+class FilterInstances:
+    """Drop instances without visible pixels, counted as `filtered_instances`.
+
+    Args:
+        min_area: Fewest mask pixels.
+        min_side: Width and height of the box must be larger, in pixels.
+
+    Raises:
+        RejectedSampleError: There were instances and none is left.
+    """
+
+    def __init__(self, min_area: int = 1, min_side: float = 1e-5) -> None:
+        self.min_area = min_area
+        self.min_side = min_side
+
+    def __call__(self, sample: RawSample, rng: np.random.Generator) -> RawSample:
+        """Filter; no randomness."""
+        if "boxes" not in sample or not len(sample["boxes"]):
+            return sample
+        keep = (sample["boxes"][:, 2:] - sample["boxes"][:, :2] > self.min_side).all(dim=1)
+        if "instance_masks" in sample:
+            masks = decode_masks(sample["instance_masks"])
+            keep &= masks.flatten(1).sum(dim=1) >= self.min_area
+            sample = {**sample, "instance_masks": masks}
+        if not keep.any():
+            raise RejectedSampleError(f"{sample['dataset']}/{sample['image_id']}")
+        sample = count_dropped(sample, "filtered_instances", int((~keep).sum()))
+        return select_instances(sample, keep)
+
+
+class Pad:
+    """Pad right and bottom: image 0, masks False, semantic map 255; `size` keeps the content size.
+
+    Differs: the original leaves the semantic map unpadded in its last padding step, so that the
+    logits of the whole canvas are squeezed onto a smaller map (quirk 8).
+
+    Args:
+        size: Side of the square canvas in pixels; None to use `size_divisor`.
+        size_divisor: Pad each side to the next multiple.
+    """
+
+    def __init__(self, size: int | None = None, size_divisor: int = 32) -> None:
+        self.size = size
+        self.size_divisor = size_divisor
+
+    def __call__(self, sample: RawSample, rng: np.random.Generator) -> RawSample:
+        """Pad; no randomness."""
+        height, width = sample["image"].shape[1:]
+        target = padded_size([(height, width)], self.size, self.size_divisor)
+        sample = {**sample, "size": sample.get("size", (height, width))}
+        sample["image"] = pad_to(sample["image"], target, 0)
+        if "instance_masks" in sample:
+            masks = decode_masks(sample["instance_masks"])
+            sample["instance_masks"] = pad_to(masks, target, False)
+        if "semantic_labels" in sample:
+            sample["semantic_labels"] = pad_to(sample["semantic_labels"], target, IGNORE_LABEL)
+        return sample
+
+
+def finalize(sample: RawSample, rng: np.random.Generator) -> Sample:
+    """Turn a raw sample into the contract's form; the last step of every transform list.
+
+    Polygons become rotated boxes (minimum-area rectangle, le90), masks are decoded, the semantic
+    map becomes int64.
+    """
+    final: dict[str, Any] = {**sample}
+    if "instance_masks" in final:
+        final["instance_masks"] = decode_masks(final["instance_masks"])
+    if "polygons" in final:
+        final["rotated_boxes"] = polygons_to_rotated_boxes(final.pop("polygons"))
+    if "semantic_labels" in final:
+        final["semantic_labels"] = final["semantic_labels"].long()
+    return cast(Sample, final)
+
+
+def pretraining_train_transforms(
+    image_size: int,
+    resize_range: tuple[float, float] = (0.5, 2.0),
+    flip_probability: float = 0.75,
+    photometric: bool = True,
+) -> Compose:
+    """Training transforms of the pretraining (spec 2.9); `Collate` pads to `image_size`."""
+    steps: list[Transform] = [
+        DropDegenerate(),
+        RandomFlip(flip_probability),
+        RandomResize(image_size, resize_range),
+        RandomCrop(image_size),
+        FilterInstances(),
+    ]
+    if photometric:
+        steps.append(PhotometricDistortion())
+    return Compose([*steps, finalize])
+
+
+def pretraining_eval_transforms(image_size: int) -> Compose:
+    """Validation transforms: fit the image into the square, annotations with it."""
+    return Compose([DropDegenerate(), Resize(image_size), finalize])
