@@ -22,6 +22,7 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
 BACKBONE_PREFIX = "backbone."
+POSITION_TABLE = "position_embeddings"  # `pos_embed` in the original
 
 
 def parameter_groups(
@@ -30,7 +31,7 @@ def parameter_groups(
     """Sort the trainable parameters by learning rate and weight decay.
 
     Args:
-        model: has a `backbone` with `layer_id(name) -> int` and `config.num_hidden_layers`.
+        model: has a `backbone` with `layer_id(name) -> int` and `num_layers`.
         lr: learning rate outside the backbone.
         weight_decay: of the parameters that are decayed.
         layer_decay: factor per layer; 1 makes two groups, decayed and not decayed.
@@ -40,7 +41,7 @@ def parameter_groups(
         `lr_scale` and `names`; ordered by layer.
     """
     groups: dict[tuple[int, bool], dict[str, Any]] = {}
-    num_layers = model.backbone.config.num_hidden_layers
+    num_layers = model.backbone.num_layers
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
@@ -67,7 +68,7 @@ def parameter_groups(
 
 def is_decayed(name: str, parameter: nn.Parameter) -> bool:
     """Tell whether weight decay acts on a parameter."""
-    return parameter.ndim > 1 and not name.endswith(".bias") and "pos_embed" not in name
+    return parameter.ndim > 1 and not name.endswith(".bias") and POSITION_TABLE not in name
 
 
 def build_optimizer(groups: list[dict[str, Any]], *, betas: tuple[float, float]) -> AdamW:
@@ -95,7 +96,7 @@ def learning_rate_factor(step: int, *, steps: int, warmup_steps: int, kind: str)
 def build_schedule(
     optimizer: torch.optim.Optimizer, *, steps: int, warmup_steps: int, kind: str
 ) -> LambdaLR:
-    """Make the schedule; its `step()` is called once per optimizer step on any number of processes."""
+    """Make the schedule; its `step()` is due once per optimizer step on any number of processes."""
 
     def factor(step: int) -> float:
         return learning_rate_factor(step, steps=steps, warmup_steps=warmup_steps, kind=kind)

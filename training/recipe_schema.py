@@ -12,11 +12,13 @@ code ignores what its options say (it has no layer decay on a ViT, and no mixed 
 import dataclasses
 from typing import Any, Literal
 
+from mtp_hf.dataset_scripts.samrs import SAMRS_TASKS
+from mtp_hf.modeling.configuration_vit_rvsa import VIT_RVSA_SIZES
 from mtp_hf.training.strict_dataclass import unknown_name
 
 TASKS = ("ss", "is", "rd")
 DEMO_ROOT = "demo"
-BUILDER_TASKS = {"samrs": {"sior": TASKS, "sota_rbb": TASKS, "sota": ("ss", "is"), "fast": TASKS}}
+BUILDER_TASKS = {"samrs": SAMRS_TASKS}  # what each set is annotated with
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,6 +194,9 @@ def check_recipe(recipe: Recipe) -> None:
         raise ValueError("data.sources: at least one data set is needed")
     for name, source in recipe.data.sources.items():
         _check_source(name, source)
+    if recipe.model.backbone not in VIT_RVSA_SIZES:
+        name = recipe.model.backbone
+        raise ValueError(unknown_name(f"model.backbone={name}", "size", name, VIT_RVSA_SIZES))
     for path in _COUNTS_FROM_ONE:
         _check_range(recipe, path, at_least=1)
     for path in _NOT_NEGATIVE:
@@ -234,8 +239,8 @@ _NOT_NEGATIVE = (
 
 def _check_source(name: str, source: Source) -> None:
     where = f"data.sources.{name}"
-    if "/" in name or "." in name or not name:
-        raise ValueError(f"{where}: the name is used in loss names and must have no '/' or '.'")
+    if not name.isidentifier():
+        raise ValueError(f"{where}: a name of letters, digits and underscores is expected")
     if source.batch_size < 1:
         raise ValueError(f"{where}.batch_size: expected at least 1, got {source.batch_size}")
     configs = BUILDER_TASKS[source.builder]

@@ -2,12 +2,14 @@
 
 import json
 import math
-import types
 
 import pytest
 import torch
 from torch import nn
 
+from mtp_hf.modeling.configuration_vit_rvsa import ViTRVSAConfig
+from mtp_hf.modeling.convert_mtp_checkpoint import rename_vit_rvsa_keys
+from mtp_hf.modeling.modeling_vit_rvsa import ViTRVSABackbone
 from mtp_hf.training.optim import (
     build_optimizer,
     build_schedule,
@@ -32,21 +34,21 @@ class _NamedParameters(nn.Module):
             module.register_parameter(leaf, nn.Parameter(torch.zeros((1,) * ndim)))
         if not hasattr(self, "backbone"):
             self.backbone = nn.Module()
-        self.backbone.config = types.SimpleNamespace(num_hidden_layers=num_layers)
+        self.backbone.num_layers = num_layers
         self.backbone.layer_id = lambda name: _layer_id(name, num_layers)
 
 
 def _layer_id(name, num_layers):
-    if name.startswith(("pos_embed", "patch_embed")):
+    if name.startswith("embeddings."):
         return 0
-    return int(name.split(".")[1]) + 1 if name.startswith("blocks.") else num_layers + 1
+    return int(name.split(".")[1]) + 1 if name.startswith("layers.") else num_layers + 1
 
 
 NAMES = {
-    "backbone.pos_embed": 3,
-    "backbone.patch_embed.proj.weight": 4,
-    "backbone.blocks.0.attn.rel_pos_h": 2,
-    "backbone.blocks.1.norm.weight": 1,
+    "backbone.embeddings.position_embeddings": 3,
+    "backbone.embeddings.patch_embeddings.weight": 4,
+    "backbone.layers.0.attn.rel_pos_h": 2,
+    "backbone.layers.1.norm.weight": 1,
     "backbone.fpn.weight": 4,
     "head.weight": 2,
     "head.bias": 1,
@@ -67,10 +69,10 @@ def test_layer_decay_is_a_power_of_the_distance_to_the_heads():
     model = _NamedParameters(NAMES)
     groups = _by_name(parameter_groups(model, lr=1.0, weight_decay=0.05, layer_decay=0.5))
     expected = {
-        "backbone.pos_embed": 0.5**3,
-        "backbone.patch_embed.proj.weight": 0.5**3,
-        "backbone.blocks.0.attn.rel_pos_h": 0.5**2,
-        "backbone.blocks.1.norm.weight": 0.5,
+        "backbone.embeddings.position_embeddings": 0.5**3,
+        "backbone.embeddings.patch_embeddings.weight": 0.5**3,
+        "backbone.layers.0.attn.rel_pos_h": 0.5**2,
+        "backbone.layers.1.norm.weight": 0.5,
         "backbone.fpn.weight": 1.0,
         "head.weight": 1.0,
         "head.bias": 1.0,
@@ -90,9 +92,9 @@ def test_every_trainable_parameter_is_in_exactly_one_group():
 @pytest.mark.parametrize(
     ("name", "ndim", "decayed"),
     [
-        ("backbone.blocks.0.attn.relative_position_bias_table", 2, True),
-        ("backbone.blocks.0.attn.rel_pos_w", 2, True),
-        ("backbone.pos_embed", 3, False),
+        ("backbone.layers.0.attn.relative_position_bias_table", 2, True),
+        ("backbone.layers.0.attn.rel_pos_w", 2, True),
+        ("backbone.embeddings.position_embeddings", 3, False),
         ("backbone.norm.weight", 1, False),
         ("head.bias", 2, False),
         ("head.weight", 2, True),
@@ -107,11 +109,16 @@ def test_weight_decay_spares_vectors_biases_and_the_position_table(name, ndim, d
 )
 def test_groups_equal_those_recorded_from_the_original(kind, num_layers, layer_decay, fixtures_dir):
     recorded = json.loads((fixtures_dir / "optimizer_groups_vit.json").read_text())[kind]
-    recorded = {name.replace("encoder.", "backbone."): row for name, row in recorded.items()}
-    model = _NamedParameters({name: row[0] for name, row in recorded.items()}, num_layers)
-    groups = parameter_groups(model, lr=6e-5, weight_decay=0.05, layer_decay=layer_decay)
-    found = _by_name(groups)
-    assert set(found) == set(recorded)
+    prefix = "encoder." if kind == "pretraining" else "backbone."
+    # The backbone has no final norm (the original's is never applied).
+    encoder = rename_vit_rvsa_keys(recorded, prefix, new_prefix="backbone.")
+    heads = {name: row for name, row in recorded.items() if not name.startswith(prefix)}
+    recorded = encoder | heads
+    model = _NamedParameters({name: row[0] for name, row in heads.items()}, num_layers)
+    model.backbone = ViTRVSABackbone(
+        ViTRVSAConfig(hidden_size=8, num_attention_heads=2, num_hidden_layers=num_layers)
+    )
+    found = _by_name(parameter_groups(model, lr=6e-5, weight_decay=0.05, layer_decay=layer_decay))
     for name, (_, lr_scale, weight_decay) in recorded.items():
         assert found[name]["lr_scale"] == pytest.approx(lr_scale, rel=1e-12), name
         assert found[name]["lr"] == pytest.approx(6e-5 * lr_scale, rel=1e-12), name

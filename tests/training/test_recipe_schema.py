@@ -57,7 +57,7 @@ def test_a_run_without_data_is_refused():
 
 def test_a_source_name_that_would_break_loss_names_is_refused():
     data = Data(sources={"a/b": Source(config="sior", batch_size=1)})
-    with pytest.raises(ValueError, match="must have no"):
+    with pytest.raises(ValueError, match="letters, digits and underscores"):
         check_recipe(Recipe(data=data))
 
 
@@ -71,6 +71,7 @@ def test_a_source_name_that_would_break_loss_names_is_refused():
         ("optimizer", "layer_decay", 0.0, "0 < x <= 1"),
         ("augment", "flip_probability", 1.5, "expected 0 to 1"),
         ("augment", "scale_range", (2.0, 1.0), "low <= high"),
+        ("model", "backbone", "huge", r"model\.backbone=huge.*tiny, base, large"),
         ("data", "image_size", 0, r"data\.image_size: expected at least 1"),
     ],
 )
