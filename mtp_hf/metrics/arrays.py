@@ -1,0 +1,42 @@
+"""Arrays of predictions and references, wherever they live, as numpy arrays.
+
+What is unusual: metrics are computed in numpy on the host, while predictions come as tensors of
+any device and of reduced precision, which `numpy.asarray` refuses.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+
+def as_array(values: Any, dtype: type | None = None) -> np.ndarray:
+    """Copy a tensor to the host, or view an array or list, as numpy.
+
+    Args:
+        values: Tensor of any device, array or nested list.
+        dtype: Wanted numpy type; None keeps the type (bfloat16, which numpy lacks, becomes
+            float32).
+
+    Returns:
+        The array, of the same shape.
+    """
+    if isinstance(values, torch.Tensor):
+        values = values.detach().cpu()
+        if values.dtype == torch.bfloat16:
+            values = values.float()
+        values = values.numpy()
+    return np.asarray(values, dtype=dtype)
+
+
+def nan_mean(values: np.ndarray) -> float:
+    """Average the defined values: the classes with nothing to measure (NaN) leave the mean.
+
+    Args:
+        values: Values, NaN where undefined.
+
+    Returns:
+        The mean, NaN where no value is defined.
+    """
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if defined.size else float("nan")

@@ -1,0 +1,154 @@
+"""The metrics as `evaluate.Metric`s: made directly, without the Hub or a cache on disk.
+
+What is unusual: the samples are ragged (maps of any size, lists of objects), which the Arrow cache
+of evaluate stores slowly, as nested lists. So `add`, `add_batch` and `compute` hand the samples
+straight to an accumulator, which keeps little of them. To join processes use the `state` and
+`merge` of `metric.accumulator`. Importing evaluate takes seconds: no other file imports this one
+until one of its names is asked for.
+
+Source: evaluate 0.4, `EvaluationModule`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import datasets
+import evaluate
+
+from mtp_hf.metrics.coco_map import CocoMapAccumulator
+from mtp_hf.metrics.rotated_map import RotatedMapAccumulator
+from mtp_hf.metrics.segmentation import SegmentationAccumulator
+
+LABELS = datasets.List(datasets.Value("int64"))
+SCORES = datasets.List(datasets.Value("float32"))
+BOXES = datasets.List(datasets.List(datasets.Value("float32")))
+MAP = datasets.List(datasets.List(datasets.Value("int64")))
+MASKS = datasets.List(datasets.List(datasets.List(datasets.Value("bool"))))
+IMAGE_ID = datasets.Value("string")
+INPUTS = """
+Args:
+    predictions: List with one prediction an image.
+    references: List with one reference an image.
+"""
+
+
+class StreamingMetric(evaluate.Metric):
+    """Hand samples to an accumulator as they come.
+
+    Args:
+        build: Makes the empty accumulator.
+        description: What is measured.
+        features: Types of one prediction and one reference.
+    """
+
+    def __init__(
+        self, build: Callable[[], Any], description: str, features: Mapping[str, Any]
+    ) -> None:
+        self._build = build
+        self._description = description
+        self._features = features
+        self.accumulator = build()
+        super().__init__(keep_in_memory=True)
+
+    def _info(self) -> evaluate.MetricInfo:
+        return evaluate.MetricInfo(
+            description=self._description,
+            citation="",
+            inputs_description=INPUTS,
+            features=datasets.Features(self._features),
+        )
+
+    def _build_data_dir(self) -> str:
+        return ""  # nothing is written; evaluate would make a folder in the user's cache
+
+    def _update(self, predictions: Sequence[Any], references: Sequence[Any]) -> None:
+        self.accumulator.update(predictions, references)
+
+    def add(self, *, prediction: Any = None, reference: Any = None, **kwargs: Any) -> None:
+        """Add one image."""
+        self.add_batch(predictions=[prediction], references=[reference], **kwargs)
+
+    def add_batch(self, *, predictions: Any = None, references: Any = None, **kwargs: Any) -> None:
+        """Add images."""
+        if kwargs:
+            raise ValueError(f"unknown inputs {sorted(kwargs)}: expected predictions, references")
+        self._update(predictions, references)
+
+    def compute(
+        self, *, predictions: Any = None, references: Any = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        """Score the images added so far and those given here, then forget them."""
+        if predictions is not None or kwargs:
+            self.add_batch(predictions=predictions, references=references, **kwargs)
+        scores = self.accumulator.compute()
+        self.accumulator = self._build()
+        return scores
+
+
+class SegmentationMetric(StreamingMetric):
+    """Score integer maps (H, W) against integer maps (H, W).
+
+    Args:
+        num_classes: K, background included.
+        ignore_index: Reference value of the pixels that do not count.
+    """
+
+    def __init__(self, num_classes: int, ignore_index: int = 255) -> None:
+        super().__init__(
+            partial(SegmentationAccumulator, num_classes, ignore_index),
+            "IoU, F1, Dice, precision, recall and accuracy of semantic segmentation.",
+            {"predictions": MAP, "references": MAP},
+        )
+
+    def _update(self, predictions: Sequence[Any], references: Sequence[Any]) -> None:
+        first = len(self.accumulator.images)
+        names = [f"{first + offset:09d}" for offset in range(len(predictions))]
+        self.accumulator.update(predictions, references, names)
+
+
+class CocoMapMetric(StreamingMetric):
+    """Score boxes and masks by the protocol of COCO, see `CocoMapAccumulator`.
+
+    Args:
+        num_classes: K, without background.
+        iou_types: What is compared, of `box` and `mask`.
+        max_detections: Number of best detections of a class that count in an image.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        iou_types: Sequence[str] = ("box", "mask"),
+        max_detections: int = 100,
+    ) -> None:
+        prediction = {"scores": SCORES, "labels": LABELS, "boxes": BOXES, "masks": MASKS}
+        reference = {"image_id": IMAGE_ID, "boxes": BOXES, "class_labels": LABELS}
+        super().__init__(
+            partial(CocoMapAccumulator, num_classes, iou_types, max_detections),
+            "Average precision of boxes and masks by the protocol of COCO.",
+            {"predictions": prediction, "references": {**reference, "instance_masks": MASKS}},
+        )
+
+
+class RotatedMapMetric(StreamingMetric):
+    """Score rotated boxes by the protocol of DOTA, see `RotatedMapAccumulator`.
+
+    Args:
+        num_classes: K, without background.
+        iou_threshold: Least IoU of a hit.
+        interpolation: `11_points` or `area`.
+    """
+
+    def __init__(
+        self, num_classes: int, iou_threshold: float = 0.5, interpolation: str = "11_points"
+    ) -> None:
+        reference = {"image_id": IMAGE_ID, "rotated_boxes": BOXES, "rotated_class_labels": LABELS}
+        super().__init__(
+            partial(RotatedMapAccumulator, num_classes, iou_threshold, interpolation),
+            "Mean average precision of rotated boxes by the protocol of DOTA.",
+            {
+                "predictions": {"scores": SCORES, "labels": LABELS, "rotated_boxes": BOXES},
+                "references": reference,
+            },
+        )
