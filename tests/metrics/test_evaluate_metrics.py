@@ -1,0 +1,80 @@
+import subprocess
+import sys
+
+import evaluate
+import numpy as np
+import pytest
+
+from mtp_hf.metrics import CocoMapMetric, RotatedMapMetric, SegmentationMetric
+
+BOX = np.array([[20.0, 20.0, 16.0, 8.0, 0.5]])
+MASK = np.zeros((1, 32, 32), dtype=bool)
+MASK[:, 4:20, 4:20] = True
+
+
+def test_segmentation_scores_maps_of_different_sizes():
+    metric = SegmentationMetric(2)
+    assert isinstance(metric, evaluate.Metric)
+    metric.add(prediction=np.array([[0, 1], [1, 1]]), reference=np.array([[0, 0], [1, 255]]))
+    metric.add_batch(predictions=[np.array([[1]])], references=[np.array([[1]])])
+    scores = metric.compute()
+    assert scores["per_class"]["iou"].tolist() == [0.5, 2 / 3]
+
+
+def test_computing_forgets_the_images():
+    metric = SegmentationMetric(2)
+    for value in (0, 1):
+        scores = metric.compute(predictions=[np.array([[0]])], references=[np.array([[value]])])
+        assert scores["overall_accuracy"] == 1 - value
+
+
+def test_boxes_and_masks_score_one_when_repeated():
+    reference = {
+        "image_id": "a",
+        "boxes": np.array([[4.0, 4.0, 20.0, 20.0]]),
+        "class_labels": [0],
+        "instance_masks": MASK,
+    }
+    prediction = {"scores": [0.5], "labels": [0], "boxes": reference["boxes"], "masks": MASK}
+    scores = CocoMapMetric(1).compute(predictions=[prediction], references=[reference])
+    assert scores["box_ap"] == pytest.approx(1.0)
+    assert scores["mask_ap"] == pytest.approx(1.0)
+
+
+def test_rotated_boxes_score_one_when_repeated():
+    reference = {"image_id": "a", "rotated_boxes": BOX, "rotated_class_labels": [0]}
+    prediction = {"scores": [0.5], "labels": [0], "rotated_boxes": BOX}
+    metric = RotatedMapMetric(1, iou_threshold=0.75, interpolation="area")
+    scores = metric.compute(predictions=[prediction], references=[reference])
+    assert scores["ap75"] == pytest.approx(1.0)
+
+
+def test_unknown_inputs_are_refused():
+    with pytest.raises(ValueError, match="weights"):
+        SegmentationMetric(2).compute(predictions=[], references=[], weights=[])
+
+
+def test_metrics_combine_with_those_of_evaluate():
+    combined = evaluate.combine({"ours": SegmentationMetric(2), "same": SegmentationMetric(2)})
+    scores = combined.compute(predictions=[np.array([[0]])], references=[np.array([[0]])])
+    assert scores["ours_miou"] == scores["same_miou"] == 1.0
+
+
+def test_nothing_is_written_to_disk(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    metric = SegmentationMetric(2)
+    metric.compute(predictions=[np.array([[0]])], references=[np.array([[0]])])
+    assert metric.data_dir == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_importing_the_package_does_not_import_evaluate():
+    code = "import sys, mtp_hf.metrics; assert 'evaluate' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_unknown_names_of_the_package_are_attribute_errors():
+    import mtp_hf.metrics
+
+    with pytest.raises(AttributeError, match="PanopticMetric"):
+        mtp_hf.metrics.PanopticMetric  # noqa: B018
