@@ -1,0 +1,116 @@
+"""From a recipe to the network: its configs, and the weights that its backbone starts from."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.logging import get_logger
+from safetensors.torch import load_file
+
+from mtp_hf.modeling.configuration_mask_rcnn import MaskRCNNConfig
+from mtp_hf.modeling.configuration_mtp import MTPPreTrainingConfig
+from mtp_hf.modeling.configuration_oriented_rcnn import OrientedRCNNConfig
+from mtp_hf.modeling.configuration_upernet_rs import UperNetRSConfig
+from mtp_hf.modeling.configuration_vit_rvsa import VIT_RVSA_SIZES, ViTRVSAConfig
+from mtp_hf.modeling.convert_mtp_checkpoint import load_mae_weights
+from mtp_hf.modeling.modeling_mtp import MTPForPreTraining
+from mtp_hf.modeling.modeling_vit_rvsa import ViTRVSABackbone
+from mtp_hf.training.recipe_schema import Model, Recipe
+
+logger = get_logger(__name__)
+
+
+def build_config(recipe: Recipe, class_names: Mapping[str, Sequence[str]]) -> MTPPreTrainingConfig:
+    """Make the config of the network that a recipe describes.
+
+    Args:
+        recipe: `model`, `data.image_size` (the native size of the position tables) and the tasks of
+            each source.
+        class_names: foreground classes of each source.
+
+    Raises:
+        ValueError: a field of `model.*` that its config lacks, or a value that does not fit.
+    """
+    model = recipe.model
+    size = VIT_RVSA_SIZES[model.backbone] | {"image_size": recipe.data.image_size}
+    parts = {
+        "backbone_config": (ViTRVSAConfig, size | model.backbone_overrides, "backbone_overrides"),
+        "semantic_config": (UperNetRSConfig, model.semantic, "semantic"),
+        "instance_config": (MaskRCNNConfig, model.instance, "instance"),
+        "rotated_config": (OrientedRCNNConfig, model.rotated, "rotated"),
+    }
+    configs = {}
+    for name, (config_class, fields, section) in parts.items():
+        try:
+            configs[name] = config_class(**fields)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"recipe {recipe.name}: model.{section}: {error}") from error
+    return MTPPreTrainingConfig(
+        class_names={name: list(names) for name, names in class_names.items()},
+        dataset_tasks={name: list(each.tasks) for name, each in recipe.data.sources.items()},
+        **configs,
+    )
+
+
+def build_model(recipe: Recipe, class_names: Mapping[str, Sequence[str]]) -> MTPForPreTraining:
+    """Make the network and give its backbone the weights that the recipe starts from."""
+    model = MTPForPreTraining(build_config(recipe, class_names))
+    if recipe.model.init is not None:
+        start_backbone(model.backbone, recipe.model)
+    if recipe.efficiency.activation_checkpointing:
+        model.activation_checkpointing_enable()
+    return model
+
+
+def start_backbone(backbone: ViTRVSABackbone, model: Model) -> None:
+    """Load `model.init` into a backbone and log what was used, missing and left over.
+
+    A folder is an encoder saved by this package; a `.pth` or `.safetensors` file holds MAE weights.
+
+    Raises:
+        ValueError: there is no such file, it is of another kind, or nothing in it fits.
+    """
+    path = Path(model.init or "").expanduser()
+    if path.is_dir():
+        missing, unused, num_used = _copy_encoder(path, backbone)
+    else:
+        report = load_mae_weights(backbone, read_weights(path))
+        missing, unused, num_used = report["missing"], report["unused"], len(report["used"])
+    if not num_used:
+        raise ValueError(f"model.init={model.init}: none of its {len(unused)} tensors fits")
+    logger.info(f"start from {path}: {num_used} tensors; new: {missing}; not used: {unused}")
+
+
+def _copy_encoder(folder: Path, backbone: ViTRVSABackbone) -> tuple[list[str], list[str], int]:
+    """Copy the weights of a saved encoder; return missing names, unused names, number used."""
+    encoder = ViTRVSABackbone.from_pretrained(folder)
+    native = encoder.config.image_size
+    if native != backbone.config.image_size:
+        raise ValueError(
+            f"model.init={folder} has position tables for {native} px, the recipe makes them for"
+            f" {backbone.config.image_size} px: add model.backbone_overrides.image_size={native};"
+            " the tables are interpolated to the training size in the forward pass"
+        )
+    try:
+        outcome = backbone.load_state_dict(encoder.state_dict(), strict=False)
+    except RuntimeError as error:
+        raise ValueError(f"model.init={folder}: another size of network: {error}") from None
+    unused = list(outcome.unexpected_keys)
+    return list(outcome.missing_keys), unused, len(encoder.state_dict()) - len(unused)
+
+
+def read_weights(path: Path) -> dict[str, Any]:
+    """Read a weights file without running any code in it.
+
+    Raises:
+        ValueError: no such file, or neither `.safetensors` nor a PyTorch file of plain tensors.
+    """
+    if not path.is_file():
+        raise ValueError(f"model.init={path}: no such file or folder")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ValueError(f"model.init={path}: cannot be read as weights: {error}") from error

@@ -1,0 +1,160 @@
+"""The training loop: batches -> named losses -> one sum -> backward -> clipped step, on Accelerate.
+
+One optimizer step is `gradient_accumulation` batches on each process; Accelerate divides the loss
+by that number and averages gradients over processes, so every image of a step weighs the same.
+Losses stay tensors until the logging interval (`loss_window.py`): reading a number makes the host
+wait for the device.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from accelerate import Accelerator
+from accelerate.utils import send_to_device
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from tqdm.auto import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from mtp_hf.data.collate import normalize_images
+from mtp_hf.training.loss_window import LossWindow
+from mtp_hf.training.recipe_schema import Recipe
+from mtp_hf.training.run_log import RunLog
+
+
+@dataclasses.dataclass
+class Prepared:
+    """What `accelerator.prepare` returned, and the accelerator.
+
+    Args:
+        accelerator: made with `step_scheduler_with_optimizer=False`, so that the schedule steps
+        once per
+            optimizer step on any number of processes.
+        model: returns `loss` and `losses`.
+        optimizer: over the model's parameters.
+        schedule: of the optimizer.
+    """
+
+    accelerator: Accelerator
+    model: nn.Module
+    optimizer: Optimizer
+    schedule: LRScheduler
+
+
+def train(
+    prepared: Prepared,
+    batches: Iterable[dict[str, Any]],
+    recipe: Recipe,
+    *,
+    log: RunLog,
+    first_step: int,
+    last_step: int,
+    evaluate: Callable[[int], None],
+    save: Callable[[int], None],
+) -> None:
+    """Train until `last_step` optimizer steps are done.
+
+    Args:
+        prepared: model, optimizer and schedule, in their state after `first_step` steps.
+        batches: this process's batches from there on.
+        recipe: accumulation, clipping and intervals.
+        log: gets one line per logging interval.
+        first_step: optimizer steps done already.
+        last_step: where to stop.
+        evaluate: called with the step at every interval of `evaluation.every` before the last step.
+        save: called with the step at every interval of `saving.checkpoint_every` and at the end.
+
+    Raises:
+        NonFiniteLossError: see `LossWindow`.
+    """
+    window = LossWindow(prepared.accelerator)
+    iterator = iter(batches)
+    bar = tqdm(
+        total=recipe.schedule.steps,
+        initial=first_step,
+        desc=recipe.name,
+        unit="step",
+        disable=not prepared.accelerator.is_main_process,
+        dynamic_ncols=True,
+    )
+    with logging_redirect_tqdm(), bar:
+        for step in range(first_step + 1, last_step + 1):
+            gradient_norm = train_step(prepared, iterator, recipe, window, step)
+            if is_due(step, recipe.saving.log_every) or step == last_step:
+                line = {"lr": highest_rate(prepared.optimizer), "grad_norm": float(gradient_norm)}
+                line = window.summarize() | line
+                log.write(step, **line)
+                bar.set_postfix(progress_words(line), refresh=False)
+            prepared.schedule.step()
+            bar.update()
+            if is_due(step, recipe.saving.checkpoint_every) or step == last_step:
+                window.check()
+                save(step)
+            if is_due(step, recipe.evaluation.every) and step != last_step:
+                evaluate(step)
+
+
+def train_step(
+    prepared: Prepared,
+    batches: Iterator[dict[str, Any]],
+    recipe: Recipe,
+    window: LossWindow,
+    step: int,
+) -> Tensor:
+    """Make one optimizer step.
+
+    Returns:
+        Global norm of the gradient before clipping, a scalar on the device.
+    """
+    accelerator, model = prepared.accelerator, prepared.model
+    model.train()
+    started = time.perf_counter()
+    for _ in range(recipe.schedule.gradient_accumulation):
+        asked = time.perf_counter()
+        batch = next(batches)
+        waited = time.perf_counter() - asked
+        pixel_values, labels = batch_to_device(accelerator, batch)
+        with accelerator.accumulate(model):
+            output = model(pixel_values=pixel_values, labels=labels)
+            window.add(step, output.losses, labels, seconds_waited=waited)
+            accelerator.backward(output.loss)
+            if accelerator.sync_gradients:
+                max_norm = recipe.optimizer.max_grad_norm or float("inf")
+                gradient_norm = accelerator.clip_grad_norm_(model.parameters(), max_norm)
+                window.add_gradient_norm(step, gradient_norm)
+            prepared.optimizer.step()
+            prepared.optimizer.zero_grad()
+    window.seconds += time.perf_counter() - started
+    return gradient_norm
+
+
+def batch_to_device(
+    accelerator: Accelerator, batch: dict[str, Any]
+) -> tuple[Tensor, list[dict[str, Any]]]:
+    """Move a batch and normalise its pixels there.
+
+    Returns:
+        Images (B, 3, H, W) float32 and their B labels.
+    """
+    batch = send_to_device(batch, accelerator.device, non_blocking=True)
+    sizes = [label["size"] for label in batch["labels"]]
+    return normalize_images(batch["pixel_values"], sizes), batch["labels"]
+
+
+def is_due(step: int, every: int) -> bool:
+    """Tell whether an interval ends at a step; an interval of 0 never does."""
+    return every > 0 and step % every == 0
+
+
+def highest_rate(optimizer: Optimizer) -> float:
+    """Return the learning rate of the heads, the largest one under layer-wise decay."""
+    return max(group["lr"] for group in optimizer.param_groups)
+
+
+def progress_words(line: dict[str, Any]) -> dict[str, str]:
+    """Pick what the progress bar shows: total loss, sum of each task, learning rate."""
+    words = {"loss": line["loss"], **line["tasks"]}
+    return {name: f"{value:.3f}" for name, value in words.items()} | {"lr": f"{line['lr']:.1e}"}
