@@ -1,7 +1,7 @@
 """Geometry on whole samples: flip, resize, crop, pad, and selecting objects from parallel lists.
 
 All functions return a new dict and leave the given one as it is. Masks and semantic maps only
-ever have rows and columns chosen, so coded masks stay coded until their pixels are needed.
+ever have rows and columns chosen, so they are read once, when their final pixels are needed.
 
 Source: MTP training pipeline (spec 2.9) and the operators it borrows (spec 7.9).
 """
@@ -16,10 +16,10 @@ from torch import Tensor
 
 from mtp_hf.data.masks import (
     boxes_from_masks,
-    decode_masks,
+    decode_maps,
     select_masks,
-    take_mask_pixels,
-    take_pixels,
+    view_map,
+    view_masks,
 )
 from mtp_hf.data.schema import RawSample
 from mtp_hf.modeling.ops_rotated_boxes import polygons_to_rotated_boxes
@@ -84,7 +84,7 @@ def crop(sample: RawSample, top: int, left: int, size: tuple[int, int]) -> RawSa
         visible = (sample["boxes"][:, 2:] > sample["boxes"][:, :2]).all(dim=1)
         sample = select_instances(sample, visible)
     if "instance_masks" in sample:
-        masks = decode_masks(sample["instance_masks"])
+        masks = decode_maps(sample["instance_masks"])
         sample["instance_masks"] = masks
         sample["boxes"] = boxes_from_masks(masks)
     if "polygons" in sample:
@@ -153,9 +153,9 @@ def _take(sample: RawSample, rows: np.ndarray, cols: np.ndarray) -> RawSample:
     """Copy the dict with rows and columns chosen from masks and semantic map."""
     sample = {**sample}
     if "semantic_labels" in sample:
-        sample["semantic_labels"] = take_pixels(sample["semantic_labels"], rows, cols)
+        sample["semantic_labels"] = view_map(sample["semantic_labels"], rows, cols)
     if "instance_masks" in sample:
-        sample["instance_masks"] = take_mask_pixels(sample["instance_masks"], rows, cols)
+        sample["instance_masks"] = view_masks(sample["instance_masks"], rows, cols)
     return sample
 
 

@@ -97,11 +97,10 @@ def gray_map_to_labels(gray: np.ndarray) -> np.ndarray:
     """
     if gray.dtype != np.uint8 or gray.ndim != 2:
         raise ValueError(f"expected an 8-bit gray map, got {gray.dtype} {gray.shape}")
-    table = np.arange(1, 257)
-    table[_UNLABELLED] = 0
     if (gray == _UNLABELLED - 1).any():
         raise ValueError("class 254 would become the ignore label 255")
-    return table.astype(np.uint8)[gray]
+    is_labelled = gray != _UNLABELLED
+    return (gray + is_labelled) * is_labelled
 
 
 def _semantic_labels(

@@ -4,7 +4,7 @@ A sample is a plain dict that describes one image. It exists in two states:
 
 * `RawSample`: what a reader returns and what travels through the transforms. Rotated objects are
   `polygons` (corners as annotated), instance masks may still be run-length coded, the semantic
-  map may still be 8-bit.
+  map may still be 8-bit and a view (`mtp_hf.data.masks`).
 * `Sample`: what `finalize` makes of it, the last step of every transform list. `check_sample`
   holds exactly for this state.
 
@@ -20,7 +20,7 @@ from typing import Any, TypedDict, cast
 import torch
 from torch import Tensor
 
-from mtp_hf.data.masks import RleMasks
+from mtp_hf.data.masks import MapView, RleMasks
 
 # Label of pixels without supervision (padding).
 IGNORE_LABEL = 255
@@ -36,7 +36,9 @@ class RawSample(TypedDict, total=False):
     instance_masks: Tensor | RleMasks  # (N, H, W) bool, or coded
     polygons: Tensor  # (M, 8) float32, x1 y1 .. x4 y4 in annotated corner order
     rotated_class_labels: Tensor  # (M,) int64, 0..K-1
-    semantic_labels: Tensor  # (H, W) uint8 or int64, 0 background, 1..K classes, 255 ignore
+    semantic_labels: (
+        Tensor | MapView
+    )  # (H, W) uint8 or int64, 0 background, 1..K classes, 255 ignore
     image_id: str
     dataset: str
     orig_size: tuple[int, int]  # size of the image as stored

@@ -21,7 +21,7 @@ from mtp_hf.data.geometry import (
     select_instances,
     select_rotated,
 )
-from mtp_hf.data.masks import decode_masks
+from mtp_hf.data.masks import decode_maps, mask_areas
 from mtp_hf.data.photometric import PhotometricDistortion
 from mtp_hf.data.schema import IGNORE_LABEL, RawSample, Sample
 from mtp_hf.modeling.ops_rotated_boxes import polygons_to_rotated_boxes
@@ -147,8 +147,8 @@ class FilterInstances:
             return sample
         keep = (sample["boxes"][:, 2:] - sample["boxes"][:, :2] > self.min_side).all(dim=1)
         if "instance_masks" in sample:
-            masks = decode_masks(sample["instance_masks"])
-            keep &= masks.flatten(1).sum(dim=1) >= self.min_area
+            masks = decode_maps(sample["instance_masks"])
+            keep &= mask_areas(masks) >= self.min_area
             sample = {**sample, "instance_masks": masks}
         if not keep.any():
             raise RejectedSampleError(f"{sample['dataset']}/{sample['image_id']}")
@@ -178,10 +178,11 @@ class Pad:
         sample = {**sample, "size": sample.get("size", (height, width))}
         sample["image"] = pad_to(sample["image"], target, 0)
         if "instance_masks" in sample:
-            masks = decode_masks(sample["instance_masks"])
+            masks = decode_maps(sample["instance_masks"])
             sample["instance_masks"] = pad_to(masks, target, False)
         if "semantic_labels" in sample:
-            sample["semantic_labels"] = pad_to(sample["semantic_labels"], target, IGNORE_LABEL)
+            labels = decode_maps(sample["semantic_labels"])
+            sample["semantic_labels"] = pad_to(labels, target, IGNORE_LABEL)
         return sample
 
 
@@ -193,11 +194,11 @@ def finalize(sample: RawSample, rng: np.random.Generator) -> Sample:
     """
     final: dict[str, Any] = {**sample}
     if "instance_masks" in final:
-        final["instance_masks"] = decode_masks(final["instance_masks"])
+        final["instance_masks"] = decode_maps(final["instance_masks"])
     if "polygons" in final:
         final["rotated_boxes"] = polygons_to_rotated_boxes(final.pop("polygons"))
     if "semantic_labels" in final:
-        final["semantic_labels"] = final["semantic_labels"].long()
+        final["semantic_labels"] = decode_maps(final["semantic_labels"]).long()
     return cast(Sample, final)
 
 
