@@ -6,13 +6,13 @@ radians and clockwise. A `Sprite` is plain data: filled polygons around the orig
 along x.
 """
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 SUPERSAMPLING = 4
-TEXTURE_SAMPLING = 2
 
 Color = tuple[int, ...]  # RGB or RGBA, 0-255
 
@@ -48,8 +48,7 @@ def rectangle(left: float, top: float, right: float, bottom: float) -> np.ndarra
 
 def ellipse(x: float, y: float, rx: float, ry: float, num_points: int = 40) -> np.ndarray:
     """Points `(num_points, 2)` of an ellipse."""
-    t = np.arange(num_points) * (2 * np.pi / num_points)
-    return np.stack([x + rx * np.cos(t), y + ry * np.sin(t)], axis=1)
+    return _unit_circle(num_points) * (rx, ry) + (x, y)
 
 
 def rounded(length: float, width: float, radius: float) -> np.ndarray:
@@ -82,13 +81,19 @@ def smooth_noise(rng: np.random.Generator, size: int, cells: tuple[int, ...]) ->
     """Sum of ever finer smooth noise, `(size, size)`, mean 0 and deviation 1."""
     total = np.zeros((size, size), np.float32)
     for octave, count in enumerate(cells):
-        grid = Image.fromarray(rng.standard_normal((count, count)).astype(np.float32))
+        grid = Image.fromarray(rng.standard_normal((count, count), np.float32))
         total += np.asarray(grid.resize((size, size), Image.Resampling.BICUBIC)) * 0.62**octave
     return (total - total.mean()) / (total.std() + 1e-6)
 
 
+@functools.cache
+def _unit_circle(num_points: int) -> np.ndarray:
+    t = np.arange(num_points) * (2 * np.pi / num_points)
+    return np.stack([np.cos(t), np.sin(t)], axis=1)
+
+
 class Canvas:
-    """A square picture in the making.
+    """A square picture in the making: grounds first, then markings, shadows and sprites.
 
     Attributes:
         ground: `(size, size)` of uint8, which kind of ground every pixel has.
@@ -99,58 +104,51 @@ class Canvas:
         self.size = size
         self.scale = size / extent  # pixels per unit
         self.ground = np.zeros((size, size), np.uint8)
-        pixels = size * SUPERSAMPLING
-        self.image = Image.new("RGB", (pixels, pixels))
-        self.draw = ImageDraw.Draw(self.image, "RGBA")
-        self._shadow = Image.new("L", (pixels, pixels))
+        self._base = Image.new("RGB", (size, size))
+        self._markings: list[tuple[np.ndarray, Color]] = []
+        self._shadow = Image.new("L", (size * SUPERSAMPLING,) * 2)
         self._shadow_draw = ImageDraw.Draw(self._shadow)
+        self._fine: ImageDraw.ImageDraw | None = None
 
     def texture(
-        self, colors: tuple[Color, Color, Color], cells: tuple[int, ...] = (3, 6, 13, 29)
+        self, colors: tuple[Color, Color, Color], cells: tuple[int, ...] = (3, 6, 13, 29, 61)
     ) -> Image.Image:
         """A ground texture: dark to light in fine patches, with wide patches of a third colour."""
-        size = self.size * TEXTURE_SAMPLING
-        light = (0.5 + 0.24 * smooth_noise(self.rng, size, cells)).clip(0, 1)[..., None]
-        patch = (0.35 * smooth_noise(self.rng, size, (3, 5)) - 0.1).clip(0, 0.6)[..., None]
+        light = (0.5 + 0.24 * smooth_noise(self.rng, self.size, cells)).clip(0, 1)[..., None]
+        patch = (0.35 * smooth_noise(self.rng, self.size, (3, 5)) - 0.1).clip(0, 0.6)[..., None]
         dark, bright, third = (np.array(color, np.float32) for color in colors)
         pixels = dark + (bright - dark) * light
         pixels += (third - pixels) * patch
-        grain = self.rng.standard_normal((size, size, 1)).astype(np.float32) * 3.0
-        picture = Image.fromarray((pixels + grain).clip(0, 255).astype(np.uint8))
-        return picture.resize(self.image.size, Image.Resampling.BICUBIC)
+        grain = self.rng.standard_normal((self.size, self.size, 1), np.float32) * 4.0
+        return Image.fromarray((pixels + grain).clip(0, 255).astype(np.uint8))
 
     def water(self, dark: Color, bright: Color) -> Image.Image:
         """Water: wide currents and small waves that run in one direction."""
-        size = self.size * TEXTURE_SAMPLING
+        size = self.size
         light = 0.45 + 0.2 * smooth_noise(self.rng, size, (3, 5))
-        waves = self.rng.standard_normal((size // 3, size // 12)).astype(np.float32)
-        ripple = Image.fromarray(waves).resize((size, size), Image.Resampling.BICUBIC)
-        ripple = ripple.rotate(float(self.rng.uniform(-35, 35)), Image.Resampling.BILINEAR)
-        light = (light + 0.16 * np.asarray(ripple)).clip(0, 1)[..., None]
+        waves = self.rng.standard_normal((max(size * 2 // 3, 1), max(size // 6, 1)), np.float32)
+        ripple = Image.fromarray(waves).resize((2 * size, 2 * size), Image.Resampling.BICUBIC)
+        ripple = ripple.rotate(float(self.rng.uniform(0, 180)), Image.Resampling.BILINEAR)
+        quarter = np.asarray(ripple)[size // 2 :, size // 2 :][:size, :size]
+        light = (light + 0.13 * quarter).clip(0, 1)[..., None]
         base, top = np.array(dark, np.float32), np.array(bright, np.float32)
-        picture = Image.fromarray((base + (top - base) * light).clip(0, 255).astype(np.uint8))
-        return picture.resize(self.image.size, Image.Resampling.BICUBIC)
+        return Image.fromarray((base + (top - base) * light).clip(0, 255).astype(np.uint8))
 
     def fill_ground(
         self, kind: int, texture: Image.Image, polygons: list[np.ndarray] | None = None
     ) -> None:
         """Cover the picture, or polygons of it, with a texture and note the kind of ground."""
         if polygons is None:
-            self.image.paste(texture)
+            self._base.paste(texture)
             self.ground[:] = kind
             return
-        mask = self._mask(polygons)
-        self.image.paste(texture, mask=mask)
-        self.ground[np.asarray(mask.reduce(SUPERSAMPLING)) > 127] = kind
+        mask = self._mask(polygons).reduce(SUPERSAMPLING)
+        self._base.paste(texture, mask=mask)
+        self.ground[np.asarray(mask) > 127] = kind
 
-    def polygon(self, points: np.ndarray, color: Color) -> None:
-        """Fill a polygon; an RGBA colour lets the ground through."""
-        self.draw.polygon(self._pixels(points), fill=tuple(color))
-
-    def paint(self, parts: list[tuple[np.ndarray, Color]], pose: Pose) -> None:
-        """Fill the polygons of a sprite."""
-        for points, color in parts:
-            self.polygon(place(points, pose), color)
+    def add_marking(self, points: np.ndarray, color: Color) -> None:
+        """Note a flat polygon; all of them lie on the finished grounds, in this order."""
+        self._markings.append((points, color))
 
     def add_shadow(self, outline: list[np.ndarray], pose: Pose, reach: np.ndarray) -> None:
         """Note the shadow of an object whose top is `reach` (x, y) away from its foot."""
@@ -158,33 +156,44 @@ class Canvas:
             for points in outline:
                 self._shadow_draw.polygon(self._pixels(place(points, pose) + step * reach), 255)
 
-    def cast_shadows(self, strength: float) -> None:
-        """Darken the ground under all shadows noted so far."""
-        soft = self._shadow.filter(ImageFilter.GaussianBlur(0.35 * SUPERSAMPLING * self.scale))
-        self.image.paste((16, 22, 34), mask=soft.point(lambda v: int(v * strength)))
+    def start_painting(self, shadow_strength: float) -> None:
+        """Close the grounds: lay markings and shadows on them. Sprites can be painted then."""
+        self._image = self._base.resize(self._shadow.size, Image.Resampling.BICUBIC)
+        self._fine = ImageDraw.Draw(self._image, "RGBA")
+        for points, color in self._markings:
+            self._fine.polygon(self._pixels(points), fill=tuple(color))
+        soft = self._shadow.reduce(2).filter(ImageFilter.GaussianBlur(0.7 * self.scale))
+        soft = soft.point([int(value * shadow_strength) for value in range(256)])
+        mask = soft.resize(self._shadow.size, Image.Resampling.BILINEAR)
+        self._image.paste((16, 22, 34), mask=mask)
 
-    def mask(self, outline: list[np.ndarray], pose: Pose) -> np.ndarray:
-        """Pixels `(size, size)` of bool that a sprite covers by half or more."""
-        drawn = self._mask([place(points, pose) for points in outline])
-        return np.asarray(drawn.reduce(SUPERSAMPLING)) > 127
+    def paint(self, parts: list[tuple[np.ndarray, Color]], pose: Pose) -> None:
+        """Fill the polygons of a sprite; an RGBA colour lets what is under it through."""
+        assert self._fine is not None, "start_painting comes first"
+        for points, color in parts:
+            self._fine.polygon(self._pixels(place(points, pose)), fill=tuple(color))
+
+    def mask(self, polygons: list[np.ndarray]) -> np.ndarray:
+        """Pixels `(size, size)` of bool that the polygons cover by half or more."""
+        return np.asarray(self._mask(polygons).reduce(SUPERSAMPLING)) > 127
 
     def finish(self) -> Image.Image:
         """Reduce, and give the picture the light, tint and grain of one flight."""
         rng = self.rng
-        pixels = np.asarray(self.image.reduce(SUPERSAMPLING), np.float32)
-        contrast, brightness = rng.uniform(0.94, 1.12), rng.uniform(-8, 12)
+        pixels = np.asarray(self._image.reduce(SUPERSAMPLING), np.float32)
+        contrast, brightness = rng.uniform(0.96, 1.12), rng.uniform(-6, 14)
         tint = rng.uniform(-4, 4, 3) * (1, 0.4, 1)
         pixels = (pixels - 118) * contrast + 118 + brightness + tint
-        pixels += rng.standard_normal(pixels.shape[:2] + (1,)) * rng.uniform(1.5, 3.0)
+        pixels += rng.standard_normal((*pixels.shape[:2], 1)) * rng.uniform(1.0, 2.5)
         return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
 
-    def _pixels(self, points: np.ndarray) -> list[tuple[float, float]]:
+    def _pixels(self, points: np.ndarray) -> list[tuple[float, ...]]:
         # ImageDraw fills up to and with its corners: half a fine pixel less centres the shape.
         scaled = np.asarray(points) * (self.scale * SUPERSAMPLING) - 0.5
-        return [(float(x), float(y)) for x, y in scaled]
+        return list(map(tuple, scaled.tolist()))
 
     def _mask(self, polygons: list[np.ndarray]) -> Image.Image:
-        mask = Image.new("L", self.image.size)
+        mask = Image.new("L", self._shadow.size)
         draw = ImageDraw.Draw(mask)
         for points in polygons:
             draw.polygon(self._pixels(points), fill=255)

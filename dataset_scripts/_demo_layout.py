@@ -9,13 +9,15 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from mtp_hf.dataset_scripts._demo_canvas import Canvas, Color, Pose, Sprite, place, rectangle
 
 LAND, WATER, APRON, ROAD, PAD = range(5)
 FAR = 400.0  # beyond the border of every picture
 
+MAX_OBJECTS = 6  # of one picture
+TRIES_PER_SHAPE = 5
 MARGIN = 2.5  # least distance of an object from the border
 GAP = 1.8  # and half of that between two objects
 
@@ -41,6 +43,7 @@ class Scene:
         middle = self.extent / 2 + rng.uniform(-12, 12, 2)
         self.frame = Pose(*middle, float(rng.uniform(0, 2 * np.pi)))
         self.taken = np.zeros((size, size), bool)
+        self.num_objects = 0
         self.items: list[tuple[str | None, Sprite, Pose]] = []
 
     def chance(self, probability: float) -> bool:
@@ -75,64 +78,87 @@ class Scene:
 
     def line(self, v: float, width: float, color: Color, dash: float = 0) -> None:
         """A marking along the frame, solid or dashed."""
-        if not dash:
-            self.canvas.polygon(self.strip(v - width / 2, v + width / 2), color)
-            return
-        for u in np.arange(-self.extent, self.extent, 2 * dash):
-            mark = self.strip(v - width / 2, v + width / 2, u, u + dash)
-            self.canvas.polygon(mark, color)
+        starts = np.arange(-self.extent, self.extent, 2 * dash) if dash else [-FAR]
+        for u in starts:
+            end = u + dash if dash else FAR
+            self.canvas.add_marking(self.strip(v - width / 2, v + width / 2, u, end), color)
 
     def put(
         self,
         kind: str | None,
-        make: Callable[[float], Sprite],
+        make: Callable[..., Sprite],
         pose: Callable[[], Pose],
         grounds: tuple[int, ...],
         count: int,
         tries: int = 25,
-    ) -> int:
+    ) -> None:
         """Stand up to `count` objects where they fit; `kind` None is clutter without a label."""
         if kind is not None and kind not in self.kinds:
-            return 0
-        done = 0
-        for _ in range(tries * count):
-            if done == count:
-                break
+            return
+        for _ in range(count):
+            if kind is None or self.num_objects < MAX_OBJECTS:
+                self._stand(kind, make, pose, grounds, tries)
+
+    def _stand(
+        self,
+        kind: str | None,
+        make: Callable[..., Sprite],
+        pose: Callable[[], Pose],
+        grounds: tuple[int, ...],
+        tries: int,
+    ) -> None:
+        for attempt in range(tries):
+            if attempt % TRIES_PER_SHAPE == 0:
+                seed = int(self.rng.integers(2**32))
+                trial = make(np.random.default_rng(seed), light=0.0)
             where = pose()
-            sprite = make(self.sun - where.angle)
-            if self._fits(kind, sprite, where, grounds):
+            if self._fits(kind, trial, where, grounds):
+                # The same shape again, now lit from the right side.
+                sprite = make(np.random.default_rng(seed), light=self.sun - where.angle)
                 self.items.append((kind, sprite, where))
-                done += 1
-        return done
+                self.num_objects += kind is not None
+                return
 
     def paint(self) -> tuple[Image.Image, list[DemoObject]]:
         """Paint all items; labelled ones come back in the order of painting."""
         reach = -np.array([np.cos(self.sun), np.sin(self.sun)])
         for _, sprite, pose in self.items:
-            self.canvas.paint(sprite.under, pose)
+            for points, color in sprite.under:
+                self.canvas.add_marking(place(points, pose), color)
             if sprite.height:
                 self.canvas.add_shadow(sprite.outline, pose, reach * sprite.height)
-        self.canvas.cast_shadows(0.55)
+        self.canvas.start_painting(shadow_strength=0.55)
         found = []
         for kind, sprite, pose in self.items:
             self.canvas.paint(sprite.parts, pose)
             if kind is not None:
                 polygon = _corners(kind, sprite, pose) * self.canvas.scale
-                found.append(DemoObject(kind, polygon, self.canvas.mask(sprite.outline, pose)))
+                mask = self.canvas.mask([place(points, pose) for points in sprite.outline])
+                found.append(DemoObject(kind, polygon, mask))
         return self.canvas.finish(), found
 
     def _fits(self, kind: str | None, sprite: Sprite, pose: Pose, grounds: tuple[int, ...]) -> bool:
         box = _corners("", sprite, pose)
-        if kind is not None and not ((box > MARGIN).all() and (box < self.extent - MARGIN).all()):
+        is_inside = (box > MARGIN).all() and (box < self.extent - MARGIN).all()
+        if kind is not None and not is_inside:
             return False
-        grown = _corners("", sprite, pose, grow=GAP)
-        area = self.canvas.mask([grown], Pose(0, 0, 0))
+        needed = [_corners("", sprite, pose, grow=GAP)]
+        needed += [place(points, pose) for points, _ in sprite.under]
+        area = self._cover(needed)
         if not area.any() or (self.taken & area).any():
             return False
         if not np.isin(self.canvas.ground[area], grounds).all():
             return False
         self.taken |= area
         return True
+
+    def _cover(self, polygons: list[np.ndarray]) -> np.ndarray:
+        """Pixels the polygons touch, drawn without supersampling: every try asks for it."""
+        mask = Image.new("1", (self.canvas.size, self.canvas.size))
+        draw = ImageDraw.Draw(mask)
+        for points in polygons:
+            draw.polygon(list(map(tuple, (points * self.canvas.scale).tolist())), fill=1)
+        return np.asarray(mask)
 
 
 def _corners(kind: str, sprite: Sprite, pose: Pose, grow: float = 0) -> np.ndarray:

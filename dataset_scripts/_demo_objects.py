@@ -65,22 +65,31 @@ def ship(rng: np.random.Generator, light: float, moving: bool) -> Sprite:
         (rectangle(-0.64 * a, -0.56 * b, -0.6 * a, 0.56 * b), GLASS),
         (ellipse(-0.76 * a, 0, 0.05 * length, 0.05 * length), shade(hull_color, 0.9)),
     ]
-    under = _wake(a, b) if moving else []
+    under = _wake(rng, a, b) if moving else []
     return Sprite(parts, [hull], 1.6, under)
 
 
-def _wake(a: float, b: float) -> list[tuple[np.ndarray, Color]]:
-    """Foam behind a ship and along its sides, fading with distance."""
-    foam = []
-    for i in range(6):
-        reach = a * (1.15 + 0.32 * i)
-        spread = b * (0.75 + 0.22 * i)
-        tail = np.array(
-            [(-0.9 * a, -0.5 * b), (-reach, -spread), (-reach, spread), (-0.9 * a, 0.5 * b)]
-        )
-        foam.append((tail, (226, 238, 240, 30)))
-    sides = np.array([(1.04 * a, 0), (-0.7 * a, -1.75 * b), (-0.7 * a, 1.75 * b)])
-    return [*foam, (sides, (214, 230, 234, 60))]
+def _wake(rng: np.random.Generator, a: float, b: float) -> list[tuple[np.ndarray, Color]]:
+    """Foam behind a ship, thinning out, and the two waves that leave its bow."""
+    length = a * rng.uniform(1.0, 1.6)
+    trail = np.array(
+        [(-0.9 * a, -0.6 * b), (-a - length, -0.9 * b), (-a - length, 0.9 * b), (-0.9 * a, 0.6 * b)]
+    )
+    foam: list[tuple[np.ndarray, Color]] = [(trail, (170, 200, 206, 34))]
+    for away in rng.uniform(0, 1, 70) ** 1.6:
+        x = -0.92 * a - length * away
+        y = rng.normal() * b * (0.3 + 0.45 * away)
+        size = rng.uniform(0.5, 1.3)
+        drop = ellipse(x, y, 1.7 * size, 0.7 * size, 10)
+        foam.append((drop, (232, 242, 244, int(92 * (1 - away)) + 14)))
+    for away in np.linspace(0, 1, 26):  # bow waves: drops along two lines that drift apart
+        for flip in (1, -1):
+            x = a * (0.92 - 1.5 * away) + rng.normal() * 0.3
+            y = flip * b * (0.25 + 1.55 * away) + rng.normal() * 0.25
+            size = rng.uniform(0.4, 0.9)
+            drop = ellipse(x, y, 1.8 * size, 0.7 * size, 8)
+            foam.append((drop, (226, 240, 242, int(95 * (1 - away)) + 6)))
+    return foam
 
 
 def plane(rng: np.random.Generator, light: float) -> Sprite:

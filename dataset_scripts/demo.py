@@ -132,10 +132,9 @@ def make_demo(
             for i in range(count):
                 index = i + 1 if split == "train" else num_train + i + 1
                 stem = demo_set.stem.format(split=split, index=index)
-                occupied = index % empty_every != 0
-                picture, found = draw_image(
-                    [seed, number, index], image_size, set(demo_set.kinds), index, occupied
-                )
+                # Without kinds nothing is labelled: an image of ground and clutter only.
+                kinds = set(demo_set.kinds) if index % empty_every else set()
+                picture, found = draw_image([seed, number, index], image_size, kinds, index)
                 writer.write(stem, picture, found)
                 stems[split].append(stem)
         for split, names in stems.items():
@@ -144,16 +143,14 @@ def make_demo(
 
 
 def draw_image(
-    seed: list[int], size: int, kinds: set[str], scene_number: int, occupied: bool = True
+    seed: list[int], size: int, kinds: set[str], scene_number: int
 ) -> tuple[Image.Image, list[DemoObject]]:
-    """Draw one picture; an occupied one has at least one object."""
+    """Draw one picture with at least one object of `kinds`; with none where that is empty."""
     for attempt in range(20):
-        rng = np.random.default_rng([*seed, attempt])
-        scene = Scene(rng, size, kinds)
-        SCENES[(scene_number + attempt) % len(SCENES)](scene, occupied)
-        picture, found = scene.paint()
-        if bool(found) == occupied:
-            return picture, found
+        scene = Scene(np.random.default_rng([*seed, attempt]), size, kinds)
+        SCENES[(scene_number + attempt) % len(SCENES)](scene)
+        if scene.num_objects or not kinds:
+            return scene.paint()
     raise RuntimeError(f"no scene of {size} pixels holds any of {sorted(kinds)}, seed {seed}")
 
 
@@ -179,7 +176,7 @@ def demo_root(
         "image_size": image_size,
         "seed": seed,
     }
-    key = json.dumps(options | {"version": GENERATOR_VERSION}, sort_keys=True)
+    key = json.dumps(options | {"generator": GENERATOR_VERSION}, sort_keys=True)
     folder = Path(cache_dir) if cache_dir is not None else _hf_home() / "mtp_hf"
     target = folder / f"demo-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
     if target.is_dir():
