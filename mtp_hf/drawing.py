@@ -39,7 +39,7 @@ def enlarge(image: np.ndarray, scale: int) -> Image.Image:
 
 
 def overlay_semantic_map(
-    picture: Image.Image, semantic_map: np.ndarray, palette: np.ndarray, alpha: float
+    picture: Image.Image, semantic_map: np.ndarray, palette: np.ndarray, *, alpha: float
 ) -> Image.Image:
     """Tint the classes of a map; background (0) stays clear and ignored pixels (255) go dark.
 
@@ -59,7 +59,7 @@ def overlay_semantic_map(
 
 
 def overlay_masks(
-    picture: Image.Image, masks: np.ndarray, colors: list[Color], alpha: float
+    picture: Image.Image, masks: np.ndarray, colors: list[Color], *, alpha: float
 ) -> Image.Image:
     """Tint masks and draw their outlines; later ones cover earlier ones.
 
@@ -91,7 +91,7 @@ def overlay_masks(
 
 
 def draw_boxes(
-    picture: Image.Image, boxes: np.ndarray, colors: list[Color], scale: int
+    picture: Image.Image, boxes: np.ndarray, colors: list[Color], *, scale: int
 ) -> list[tuple[float, float]]:
     """Draw upright boxes in place.
 
@@ -115,7 +115,7 @@ def draw_boxes(
 
 
 def draw_rotated_boxes(
-    picture: Image.Image, rotated_boxes: np.ndarray, colors: list[Color], scale: int
+    picture: Image.Image, rotated_boxes: np.ndarray, colors: list[Color], *, scale: int
 ) -> list[tuple[float, float]]:
     """Draw turned boxes in place, the side that the angle points to as a thick line.
 

@@ -92,7 +92,7 @@ def plot_losses(jsonl_path: str | Path, out_png: str | Path, *, smoothing: float
     FigureCanvasAgg(figure)
     for index, (panel, lines) in enumerate(curves.items(), start=1):
         axes = figure.add_subplot(num_rows, num_columns, index)
-        _draw_panel(axes, panel, lines, colors, smoothing)
+        _draw_panel(axes, panel, lines, colors=colors, smoothing=smoothing)
     out_png = Path(out_png)
     out_png.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(out_png, dpi=110)
@@ -103,6 +103,7 @@ def _draw_panel(
     axes: Axes,
     panel: str,
     lines: Mapping[str, Curve],
+    *,
     colors: Mapping[str, str],
     smoothing: float,
 ) -> None:

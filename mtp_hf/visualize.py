@@ -30,6 +30,7 @@ from mtp_hf.metrics.pretraining import crop_labels
 from mtp_hf.task_layers import Layer, read_layer
 
 MIN_SIDE_PX = 384
+ALPHA = 0.45  # opacity of maps and masks
 TASK_NAMES = {"ss": "semantic map", "is": "instances", "rd": "turned boxes"}
 MAX_NAMES = 12  # beside a legend
 MARGIN_PX = 8
@@ -40,7 +41,7 @@ LEGEND_LINE_PX = 18
 
 
 def draw_layer(
-    picture: Image.Image, layer: Layer, palette: np.ndarray, *, scale: int, alpha: float
+    picture: Image.Image, layer: Layer, palette: np.ndarray, *, scale: int
 ) -> tuple[Image.Image, list[tuple[float, float]]]:
     """Draw what one task adds, without names.
 
@@ -49,28 +50,28 @@ def draw_layer(
         layer: Map, instances or turned boxes.
         palette: uint8 (K, 3).
         scale: Size of the canvas over that of the image.
-        alpha: Opacity of maps and masks.
 
     Returns:
         The picture, and for each object where its name may stand on.
     """
     if layer.semantic_map is not None:
-        return overlay_semantic_map(picture, layer.semantic_map, palette, alpha), []
+        return overlay_semantic_map(picture, layer.semantic_map, palette, alpha=ALPHA), []
     if layer.labels is None:
         return picture, []
     colors = class_colors(layer.labels, palette)
     if layer.masks is not None:
-        picture = overlay_masks(picture, layer.masks, colors, alpha)
+        picture = overlay_masks(picture, layer.masks, colors, alpha=ALPHA)
     if layer.boxes is not None:
-        return picture, draw_boxes(picture, layer.boxes, colors, scale)
+        return picture, draw_boxes(picture, layer.boxes, colors, scale=scale)
     assert layer.rotated_boxes is not None
-    return picture, draw_rotated_boxes(picture, layer.rotated_boxes, colors, scale)
+    return picture, draw_rotated_boxes(picture, layer.rotated_boxes, colors, scale=scale)
 
 
 def write_names(
     picture: Image.Image,
     layer: Layer,
     corners: Sequence[tuple[float, float]],
+    *,
     class_names: Sequence[str] | None,
     palette: np.ndarray,
 ) -> None:
@@ -116,7 +117,6 @@ def draw_sample(
     palette: np.ndarray | None = None,
     scale: int | None = None,
     score_threshold: float = 0.3,
-    alpha: float = 0.45,
     max_names: int | None = None,
 ) -> Image.Image:
     """Draw an image with its labels or predictions.
@@ -131,7 +131,6 @@ def draw_sample(
         palette: Colours of the classes, uint8 (K, 3).
         scale: Integer enlargement; by default such that the longer side has at least 384 pixels.
         score_threshold: Detections below it are left out.
-        alpha: Opacity of maps and masks.
         max_names: Where there are more objects, names would hide them: only scores are written.
 
     Returns:
@@ -152,11 +151,12 @@ def draw_sample(
                 raise ValueError(
                     f"{TASK_NAMES[task]} of {grid.shape[-2:]} on an image of {pixels.shape[1:]}"
                 )
-        picture, corners = draw_layer(picture, layer, palette, scale=scale, alpha=alpha)
+        picture, corners = draw_layer(picture, layer, palette, scale=scale)
         if corners and (task == "is" or not named[1]):
             named = (layer, corners)
     is_crowded = max_names is not None and len(named[1]) > max_names
-    write_names(picture, *named, None if is_crowded else class_names, palette)
+    shown_names = None if is_crowded else class_names
+    write_names(picture, *named, class_names=shown_names, palette=palette)
     return picture
 
 
@@ -211,7 +211,7 @@ def draw_comparison(
                         as_array(image),
                         labels,
                         prediction,
-                        class_names[dataset],
+                        class_names=class_names[dataset],
                         task=task,
                         palette=palette,
                         score_threshold=score_threshold,
@@ -227,8 +227,8 @@ def _draw_row(
     image: np.ndarray,
     labels: Mapping[str, Any],
     prediction: Mapping[str, Any],
-    class_names: Sequence[str],
     *,
+    class_names: Sequence[str],
     task: str,
     palette: np.ndarray,
     score_threshold: float,

@@ -38,7 +38,7 @@ def test_enlarged_image_keeps_its_colors_and_order_of_axes():
 
 def test_classes_are_tinted_background_stays_and_ignored_pixels_darken():
     semantic_map = np.array([[0, 1], [2, 255]])
-    tinted = pixels(overlay_semantic_map(canvas(2, 2, "white"), semantic_map, PALETTE, 0.5))
+    tinted = pixels(overlay_semantic_map(canvas(2, 2, "white"), semantic_map, PALETTE, alpha=0.5))
     assert tinted[0, 0].tolist() == [255, 255, 255]
     np.testing.assert_allclose(tinted[0, 1], [255, 127, 127], atol=1)
     np.testing.assert_allclose(tinted[1, 0], [127, 255, 127], atol=1)
@@ -46,7 +46,9 @@ def test_classes_are_tinted_background_stays_and_ignored_pixels_darken():
 
 
 def test_map_grows_with_the_canvas_without_blur():
-    tinted = overlay_semantic_map(canvas(8, 8, "white"), np.array([[0, 1], [0, 0]]), PALETTE, 1.0)
+    tinted = overlay_semantic_map(
+        canvas(8, 8, "white"), np.array([[0, 1], [0, 0]]), PALETTE, alpha=1.0
+    )
     expected = np.full((8, 8, 3), 255)
     expected[:4, 4:] = RED
     np.testing.assert_array_equal(pixels(tinted), expected)
@@ -55,7 +57,7 @@ def test_map_grows_with_the_canvas_without_blur():
 def test_masks_have_a_full_outline_and_a_pale_inside():
     masks = np.zeros((1, 10, 15), dtype=bool)
     masks[0, 2:8, 3:12] = True
-    tinted = pixels(overlay_masks(canvas(40, 60), masks, [RED], 0.4))
+    tinted = pixels(overlay_masks(canvas(40, 60), masks, [RED], alpha=0.4))
     assert tinted[8, 20].tolist() == [255, 0, 0]  # first row of the mask: 2 * 4
     np.testing.assert_allclose(tinted[20, 30], [102, 0, 0], atol=1)
     assert tinted[4, 4].tolist() == [0, 0, 0]
@@ -63,12 +65,16 @@ def test_masks_have_a_full_outline_and_a_pale_inside():
 
 def test_later_masks_cover_earlier_ones():
     masks = np.ones((2, 10, 15), dtype=bool)
-    assert pixels(overlay_masks(canvas(), masks, [RED, GREEN], 1.0))[20, 30].tolist() == [0, 255, 0]
+    assert pixels(overlay_masks(canvas(), masks, [RED, GREEN], alpha=1.0))[20, 30].tolist() == [
+        0,
+        255,
+        0,
+    ]
 
 
 def test_no_mask_changes_nothing():
     picture = canvas()
-    assert overlay_masks(picture, np.zeros((0, 10, 15), dtype=bool), [], 0.5) is picture
+    assert overlay_masks(picture, np.zeros((0, 10, 15), dtype=bool), [], alpha=0.5) is picture
 
 
 def test_pixels_on_the_edge_of_a_box_have_the_color_of_its_class():

@@ -3,6 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
+from mtp_hf import visualize
 from mtp_hf.class_colors import default_palette
 from mtp_hf.modeling.ops_rotated_boxes import boxes_to_rotated_boxes
 from mtp_hf.visualize import default_scale, draw_comparison, draw_sample
@@ -75,18 +76,18 @@ def test_edge_of_a_box_has_the_color_of_its_class(task, row):
     assert picture.getpixel((100, row)) == tuple(COLORS[1])
 
 
-def test_semantic_map_is_tinted_with_the_color_of_its_class_and_nothing_else():
-    picture = draw_sample(image_of(), labels_of(), NAMES, tasks=("ss",), scale=1, alpha=1.0)
+def test_semantic_map_is_tinted_with_the_color_of_its_class_and_nothing_else(monkeypatch):
+    monkeypatch.setattr(visualize, "ALPHA", 1.0)
+    picture = draw_sample(image_of(), labels_of(), NAMES, tasks=("ss",), scale=1)
     assert picture.getpixel((20, 20)) == tuple(COLORS[1])
     assert picture.getpixel((60, 50)) == (90, 90, 90)
 
 
-def test_a_class_has_one_color_in_all_tasks():
+def test_a_class_has_one_color_in_all_tasks(monkeypatch):
+    monkeypatch.setattr(visualize, "ALPHA", 1.0)
     palette = np.array([[1, 2, 3], [250, 10, 130], [4, 5, 6]], dtype=np.uint8)
     for task in ("ss", "is", "rd"):
-        picture = draw_sample(
-            image_of(), labels_of(), NAMES, tasks=(task,), palette=palette, alpha=1.0
-        )
+        picture = draw_sample(image_of(), labels_of(), NAMES, tasks=(task,), palette=palette)
         assert has_color(picture, [250, 10, 130])
         assert not has_color(picture, [4, 5, 6])
 

@@ -92,7 +92,7 @@ class PretrainingEvaluator:
         references = [crop_labels(labels) for labels in references]
         for task, accumulator in self.accumulators[dataset].items():
             for prediction, labels in zip(predictions, references, strict=True):
-                _check_keys(task, prediction, labels, dataset)
+                _check_keys(task, prediction, labels, dataset=dataset)
             outputs = [prediction[task] for prediction in predictions]
             if isinstance(accumulator, SegmentationAccumulator):
                 accumulator.update(
@@ -191,7 +191,7 @@ def _build(task: str, num_classes: int) -> Accumulator:
 
 
 def _check_keys(
-    task: str, prediction: Mapping[str, Any], labels: Mapping[str, Any], dataset: str
+    task: str, prediction: Mapping[str, Any], labels: Mapping[str, Any], *, dataset: str
 ) -> None:
     """Refuse an image that lacks the prediction or the labels of a task."""
     output_keys, label_keys = REQUIRED[task]

@@ -61,15 +61,15 @@ INTERPOLATIONS = {"11_points": eleven_point_average, "area": area_average}
 
 
 def best_overlaps(
-    boxes: np.ndarray, labels: np.ndarray, gt_boxes: np.ndarray, gt_labels: np.ndarray
+    boxes: np.ndarray, gt_boxes: np.ndarray, *, labels: np.ndarray, gt_labels: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Find the ground truth of its own class that each detection of one image overlaps most.
 
     Args:
         boxes: Detected rotated boxes (N, 5).
-        labels: Their classes (N,).
-        gt_boxes: Rotated boxes (G, 5).
-        gt_labels: Their classes (G,).
+        gt_boxes: Annotated rotated boxes (G, 5).
+        labels: Classes (N,) of the detections.
+        gt_labels: Classes (G,) of the annotations.
 
     Returns:
         IoU (N,), zero where there is no box of the class, and index (N,) of the box, the first
@@ -102,8 +102,8 @@ def rank_hits(
     scores: np.ndarray,
     overlaps: np.ndarray,
     matches: np.ndarray,
-    difficult: np.ndarray,
     *,
+    difficult: np.ndarray,
     iou_threshold: float,
 ) -> np.ndarray:
     """Decide over the detections of a class, from the highest score to the lowest.
@@ -203,7 +203,7 @@ class RotatedMapAccumulator:
             gt_boxes, gt_labels, difficult = gt_boxes[:0], gt_labels[:0], difficult[:0]
         order = np.argsort(difficult, kind="stable")  # of equal boxes a normal one comes first
         gt_boxes, gt_labels, difficult = gt_boxes[order], gt_labels[order], difficult[order]
-        overlaps, matches = best_overlaps(boxes, labels, gt_boxes, gt_labels)
+        overlaps, matches = best_overlaps(boxes, gt_boxes, labels=labels, gt_labels=gt_labels)
         return {
             "scores": scores,
             "labels": labels,
@@ -270,7 +270,7 @@ class RotatedMapAccumulator:
                 data["scores"][rows],
                 data["overlaps"][rows],
                 data["matches"][rows],
-                data["difficult"],
+                difficult=data["difficult"],
                 iou_threshold=self.iou_threshold,
             )
             recalls, precisions = precision_recall(hits, num_gts[label])

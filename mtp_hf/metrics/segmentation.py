@@ -22,7 +22,7 @@ from mtp_hf.metrics.arrays import as_array, nan_mean
 
 
 def confusion_matrix(
-    prediction: np.ndarray, reference: np.ndarray, num_classes: int, ignore_index: int = 255
+    prediction: np.ndarray, reference: np.ndarray, num_classes: int, *, ignore_index: int = 255
 ) -> np.ndarray:
     """Count the pixels of every pair (reference class, predicted class).
 
@@ -120,7 +120,10 @@ class SegmentationAccumulator:
                 continue
             try:
                 confusion = confusion_matrix(
-                    as_array(prediction), as_array(reference), self.num_classes, self.ignore_index
+                    as_array(prediction),
+                    as_array(reference),
+                    self.num_classes,
+                    ignore_index=self.ignore_index,
                 )
             except ValueError as error:
                 raise ValueError(f"image {image_id!r}: {error}") from error

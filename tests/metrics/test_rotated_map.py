@@ -239,7 +239,7 @@ def test_iou_exactly_at_the_threshold_is_a_hit():
     truth, half = [20, 20, 16, 8, 0], [20, 20, 8, 8, 0]
     images = [(prediction_of([half], [0], [1]), reference_of([truth], [0]))]
     overlap, _ = best_overlaps(
-        np.float32([half]), np.array([0]), np.float32([truth]), np.array([0])
+        np.float32([half]), np.float32([truth]), labels=np.array([0]), gt_labels=np.array([0])
     )
     assert evaluate_images(images, 1, iou_threshold=float(overlap[0]))["per_class"]["recall"] == [1]
 
