@@ -11,6 +11,7 @@ from .configuration_checks import reject_unknown_keys
 from .configuration_mask_rcnn import MaskRCNNConfig
 from .configuration_oriented_rcnn import OrientedRCNNConfig
 from .configuration_upernet_rs import UperNetRSConfig
+from .configuration_vit_rvsa import ViTRVSAConfig  # noqa: F401  (registers the default backbone)
 
 TASKS = ("ss", "is", "rd")
 

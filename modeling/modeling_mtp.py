@@ -45,7 +45,7 @@ class MTPForPreTraining(PreTrainedModel):
     input_modalities = ("image",)
     supports_gradient_checkpointing = True
     _supports_sdpa = True
-    _no_split_modules = ["ViTRVSALayer"]
+    _no_split_modules = ["ViTRVSABlock"]
 
     def __init__(self, config: MTPPreTrainingConfig) -> None:
         super().__init__(config)

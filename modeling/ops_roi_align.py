@@ -10,10 +10,14 @@ equation 1; matches mmcv's `RoIAlignRotated(aligned=True, clockwise=True)` and m
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torchvision.ops import roi_align
+
+MAX_COPY = 1 << 22  # Elements of a channels-last copy: larger buffers cost page faults.
+MIN_RUN = 32  # Channels of a copy at least, or reading rows becomes inefficient.
 
 
 def roi_levels(areas: torch.Tensor, num_levels: int, finest_scale: int = 56) -> torch.Tensor:
@@ -49,15 +53,16 @@ def multilevel_roi_align(
         finest_scale: see `roi_levels`.
 
     Returns:
-        (R, C, o, o).
+        (R, C, o, o) float32.
     """
     areas = (rois[:, 3] - rois[:, 1]) * (rois[:, 4] - rois[:, 2])
     levels = roi_levels(areas, len(strides), finest_scale)
-    pooled = features[0].new_zeros(len(rois), features[0].shape[1], output_size, output_size)
+    shape = (len(rois), features[0].shape[1], output_size, output_size)
+    pooled = features[0].new_zeros(shape, dtype=torch.float32)
     for level, stride in enumerate(strides):
         index = (levels == level).nonzero().squeeze(1)
         part = roi_align(
-            features[level], rois[index].to(features[level]), output_size, 1 / stride, aligned=True
+            features[level].float(), rois[index].float(), output_size, 1 / stride, aligned=True
         )
         pooled = pooled.index_copy(0, index, part)
     return pooled
@@ -109,30 +114,42 @@ def rotated_roi_align(
         rois: (R, 6) image index, cx, cy, w, h in input pixels, angle in radians (clockwise).
         output_size: side o of the result.
         spatial_scale: map pixels per input pixel.
-        sampling_ratio: samples per bin side; 0 takes about one per map pixel, which is slow.
+        sampling_ratio: samples per bin side; 0 takes about one per map pixel (slow: one pass for
+            each number of samples that occurs).
 
     Returns:
         (R, C, o, o).
     """
-    grids = rois.new_full((len(rois), 2), sampling_ratio, dtype=torch.long)
-    if sampling_ratio == 0:
-        grids = torch.ceil(rois[:, 3:5].float() * spatial_scale / output_size).long()
-    with torch.autocast(features.device.type, enabled=False):
-        table = features.float().permute(0, 2, 3, 1).flatten(0, 2)  # (B, C, H, W) -> (BHW, C)
-        # Connected to the features even without RoIs.
-        pooled = table[:0].sum() + table.new_zeros(len(rois), output_size**2, table.shape[1])
-        for samples in torch.unique(grids, dim=0).tolist():
-            index = (grids == grids.new_tensor(samples)).all(1).nonzero().squeeze(1)
-            x, y = _sample_points(rois[index].float(), output_size, spatial_scale, samples)
-            rows, weights = _bilinear_rows(x, y, rois[index, 0].long(), features.shape)
-            part = _weighted_rows(table, rows.flatten(0, 1), weights.flatten(0, 1))
-            pooled = pooled.index_copy(0, index, part.unflatten(0, (len(index), -1)))
-    pooled = pooled.mT.unflatten(2, (output_size, output_size))  # (R, oo, C) -> (R, C, o, o)
-    return pooled.to(features.dtype)
+    rois = rois.detach().float()
+    if sampling_ratio > 0 or len(rois) == 0:
+        samples = (max(1, sampling_ratio),) * 2
+        return _pool(features, rois, output_size, spatial_scale, samples)
+    pooled = features.new_zeros(len(rois), features.shape[1], output_size, output_size)
+    grids = torch.ceil(rois[:, 3:5] * spatial_scale / output_size).long()
+    for grid in torch.unique(grids, dim=0):
+        index = (grids == grid).all(1).nonzero().squeeze(1)
+        samples_x, samples_y = grid.tolist()
+        part = _pool(features, rois[index], output_size, spatial_scale, (samples_x, samples_y))
+        pooled = pooled.index_copy(0, index, part)
+    return pooled
+
+
+def _pool(
+    features: torch.Tensor,
+    rois: torch.Tensor,
+    output_size: int,
+    spatial_scale: float,
+    samples: tuple[int, int],
+) -> torch.Tensor:
+    """Pool with the same number of samples (along w, along h) in every bin."""
+    x, y = _sample_points(rois, output_size, spatial_scale, samples)
+    rows, weights = _bilinear_rows(x, y, rois[:, 0].long(), features.shape)
+    pooled = _WeightedRows.apply(features.float(), rows, weights)  # (R, C, oo)
+    return pooled.unflatten(2, (output_size, output_size)).to(features.dtype)
 
 
 def _sample_points(
-    rois: torch.Tensor, output_size: int, spatial_scale: float, samples: list[int]
+    rois: torch.Tensor, output_size: int, spatial_scale: float, samples: tuple[int, int]
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Place the samples: (x, y), each (R, oo, SS), in map pixels with pixel centres at integers."""
     center = rois[:, 1:3] * spatial_scale - 0.5
@@ -174,11 +191,64 @@ def _bilinear_rows(
         ),
         dim=-1,
     )
-    return rows, weights
+    return rows.int(), weights
 
 
-def _weighted_rows(table: torch.Tensor, rows: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Sum table rows with weights: (BHW, C), (bins, T), (bins, T) -> (bins, C)."""
-    if rows.numel() == 0:
-        return table.new_zeros(len(rows), table.shape[1])
-    return F.embedding_bag(rows, table, mode="sum", per_sample_weights=weights)
+class _WeightedRows(torch.autograd.Function):
+    """Weighted sums of map positions: `embedding_bag` over channels-last rows, in both directions.
+
+    The gradient is the same sum with the roles of bins and positions exchanged: entries are sorted
+    by position once, so that each position is one bag. No atomic additions: deterministic on a GPU.
+    Works through runs of channels, which bounds the memory for channels-last copies.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, features: torch.Tensor, rows: torch.Tensor, weights: torch.Tensor
+    ) -> torch.Tensor:
+        """Map (B, C, H, W), rows and weights (R, oo, T) to (R, C, oo)."""
+        ctx.save_for_backward(rows, weights)
+        ctx.shape = features.shape
+        num_rois, num_bins, num_terms = rows.shape
+        pooled = features.new_zeros(num_rois, features.shape[1], num_bins)
+        if rows.numel() == 0:
+            return pooled
+        rows, weights = rows.view(-1, num_terms), weights.view(-1, num_terms)
+        for run in _channel_runs(features.shape):
+            table = features[:, run].permute(0, 2, 3, 1).flatten(0, 2).contiguous()  # (BHW, c)
+            part = F.embedding_bag(rows, table, mode="sum", per_sample_weights=weights)
+            pooled[:, run] = part.view(num_rois, num_bins, -1).mT  # (R oo, c) -> (R, c, oo)
+        return pooled
+
+    @staticmethod
+    def backward(ctx: Any, grad_pooled: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        """Map the gradient (R, C, oo) to (B, C, H, W)."""
+        rows, weights = ctx.saved_tensors
+        batch, _, height, width = ctx.shape
+        grad = grad_pooled.new_zeros(ctx.shape)
+        if rows.numel() == 0:
+            return grad, None, None
+        sorted_rows, order = rows.flatten().sort()
+        positions = torch.arange(batch * height * width + 1, device=rows.device, dtype=rows.dtype)
+        bag_starts = torch.searchsorted(sorted_rows, positions, out_int32=True)
+        bins = torch.div(order, rows.shape[2], rounding_mode="floor").to(rows.dtype)
+        weights = weights.flatten()[order]
+        for run in _channel_runs(ctx.shape):
+            table = grad_pooled[:, run].mT.flatten(0, 1).contiguous()  # (R, c, oo) -> (R oo, c)
+            part = F.embedding_bag(
+                bins,
+                table,
+                bag_starts,
+                mode="sum",
+                per_sample_weights=weights,
+                include_last_offset=True,
+            )  # (BHW, c)
+            grad[:, run] = part.view(batch, height, width, -1).permute(0, 3, 1, 2)
+        return grad, None, None
+
+
+def _channel_runs(shape: torch.Size) -> list[slice]:
+    """Cut the channels into runs whose channels-last copy has about `MAX_COPY` elements."""
+    batch, channels, height, width = shape
+    step = max(MIN_RUN, MAX_COPY // (batch * height * width))
+    return [slice(start, start + step) for start in range(0, channels, step)]

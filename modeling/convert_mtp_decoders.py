@@ -1,0 +1,96 @@
+"""Weights of the original multi-task model under the names of `MTPForPreTraining`.
+
+The original numbers its data sets 1, 2, 3; here they have names. Never shipped with the weights.
+
+Source: state dict of the original `MutliTaskPretrnFramework` (original spec 2.1).
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from .convert_mtp_checkpoint import RenameTable, rename_keys, rename_vit_rvsa_keys
+
+_WEIGHT = r"(weight|bias)"
+_NORM = r"(weight|bias|running_mean|running_var|num_batches_tracked)"
+
+# UPerNet, after `semsegdecoder.decode_head.`; becomes `decoders.ss.`.
+UPERNET_TABLE: RenameTable = (
+    (r"psp_modules\.(\d)\.1\.conv\.weight", r"pool_convs.\1.conv.weight"),
+    (rf"psp_modules\.(\d)\.1\.bn\.{_NORM}", r"pool_convs.\1.norm.\2"),
+    (r"bottleneck\.conv\.weight", r"pool_bottleneck.conv.weight"),
+    (rf"bottleneck\.bn\.{_NORM}", r"pool_bottleneck.norm.\1"),
+    (r"lateral_convs\.(\d)\.conv\.weight", r"lateral_convs.\1.conv.weight"),
+    (rf"lateral_convs\.(\d)\.bn\.{_NORM}", r"lateral_convs.\1.norm.\2"),
+    (r"fpn_convs\.(\d)\.conv\.weight", r"output_convs.\1.conv.weight"),
+    (rf"fpn_convs\.(\d)\.bn\.{_NORM}", r"output_convs.\1.norm.\2"),
+    (r"fpn_bottleneck\.conv\.weight", r"fusion.conv.weight"),
+    (rf"fpn_bottleneck\.bn\.{_NORM}", r"fusion.norm.\1"),
+    (r"conv_seg\.(weight|bias)", None),  # a classifier of one class that the original never runs
+)
+
+# Both two-stage decoders, after `inssegdecoder.` or `rotdetdecoder.`.
+TWO_STAGE_TABLE: RenameTable = (
+    (rf"neck\.lateral_convs\.(\d)\.conv\.{_WEIGHT}", r"neck.lateral_convs.\1.\2"),
+    (rf"neck\.fpn_convs\.(\d)\.conv\.{_WEIGHT}", r"neck.output_convs.\1.\2"),
+    (rf"rpn_head\.rpn_conv\.{_WEIGHT}", r"rpn_head.conv.\1"),
+    (rf"rpn_head\.rpn_cls\.{_WEIGHT}", r"rpn_head.objectness.\1"),
+    (rf"rpn_head\.rpn_reg\.{_WEIGHT}", r"rpn_head.regressor.\1"),
+    (rf"roi_head\.bbox_head\.shared_fcs\.0\.{_WEIGHT}", r"box_head.fc1.\1"),
+    (rf"roi_head\.bbox_head\.shared_fcs\.1\.{_WEIGHT}", r"box_head.fc2.\1"),
+    (rf"roi_head\.mask_head\.convs\.(\d)\.conv\.{_WEIGHT}", r"mask_head.convs.\1.\2"),
+    (rf"roi_head\.mask_head\.upsample\.{_WEIGHT}", r"mask_head.upsample.\1"),
+)
+
+# Last layers: `{name}{number}` -> task and layer.
+_CLASSIFIERS = {
+    r"semseghead_(\d)\.1": ("ss", "classifier"),
+    r"inssegroiboxhead_fc_cls(\d)": ("is", "box.classifier"),
+    r"inssegroiboxhead_fc_reg(\d)": ("is", "box.regressor"),
+    r"inssegroimaskhead_conv(\d)": ("is", "mask"),
+    r"rotdetroiboxhead_fc_cls(\d)": ("rd", "box.classifier"),
+    r"rotdetroiboxhead_fc_reg(\d)": ("rd", "box.regressor"),
+}
+
+_DECODERS = (
+    ("semsegdecoder.decode_head.", "decoders.ss.", UPERNET_TABLE),
+    ("inssegdecoder.", "decoders.is.", TWO_STAGE_TABLE),
+    ("rotdetdecoder.", "decoders.rd.", TWO_STAGE_TABLE),
+)
+
+
+def rename_mtp_keys(
+    state_dict: Mapping[str, torch.Tensor], datasets: Sequence[str]
+) -> dict[str, torch.Tensor]:
+    """Rename a whole multi-task model.
+
+    Args:
+        state_dict: Original keys.
+        datasets: Names of the original's data sets 1, 2, 3, in that order.
+
+    Returns:
+        The same tensors under new names; constants and layers that never run are left out.
+
+    Raises:
+        ValueError: A key is not one of the original's.
+    """
+    renamed = rename_vit_rvsa_keys(state_dict, "encoder.", new_prefix="backbone.")
+    rest = {key: value for key, value in state_dict.items() if not key.startswith("encoder.")}
+    for prefix, new_prefix, table in _DECODERS:
+        part = {k.removeprefix(prefix): v for k, v in rest.items() if k.startswith(prefix)}
+        rest = {k: v for k, v in rest.items() if not k.startswith(prefix)}
+        renamed |= {new_prefix + k: v for k, v in rename_keys(part, table).items()}
+    return renamed | rename_keys(rest, _classifier_table(datasets))
+
+
+def _classifier_table(datasets: Sequence[str]) -> list[tuple[str, str | None]]:
+    """Spell the classifier rows out for each data set."""
+    return [
+        (
+            pattern.replace(r"(\d)", str(number)) + rf"\.{_WEIGHT}",
+            rf"classifiers.{task}.{re.escape(name)}.{layer}.\1",
+        )
+        for number, name in enumerate(datasets, start=1)
+        for pattern, (task, layer) in _CLASSIFIERS.items()
+    ]

@@ -1,0 +1,50 @@
+import pytest
+
+from mtp_hf.modeling.configuration_mask_rcnn import MaskRCNNConfig
+from mtp_hf.modeling.configuration_mtp import MTPPreTrainingConfig
+from mtp_hf.modeling.configuration_oriented_rcnn import OrientedRCNNConfig
+from mtp_hf.modeling.configuration_upernet_rs import UperNetRSConfig
+from tests.tiny_models import tiny_pretraining_config
+
+
+@pytest.mark.parametrize("cls", [MaskRCNNConfig, OrientedRCNNConfig, UperNetRSConfig])
+def test_misspelt_field_is_refused_by_name(cls):
+    with pytest.raises(TypeError, match="hiden_size"):
+        cls(hiden_size=3)
+
+
+def test_misspelt_field_of_a_nested_decoder_is_refused():
+    with pytest.raises(TypeError, match="hiden_size"):
+        tiny_pretraining_config(instance_config={"hiden_size": 3})
+
+
+def test_round_trip_keeps_everything(tmp_path):
+    config = tiny_pretraining_config()
+    config.save_pretrained(tmp_path)
+    again = MTPPreTrainingConfig.from_pretrained(tmp_path)
+    assert again.to_dict() == config.to_dict()
+    assert again.rotated_config.nms_iou == 0.1 and again.instance_config.nms_iou == 0.5
+
+
+def test_rotated_decoder_has_its_own_published_values():
+    config = OrientedRCNNConfig()
+    assert (config.rpn_allowed_border, config.train_post_nms, config.max_detections) == (
+        0,
+        2000,
+        2000,
+    )
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"dataset_tasks": {"sior": ["ss"]}}, "same data sets"),
+        ({"class_names": {"a.b": ["x"]}}, "a.b"),
+        ({"class_names": {"a": []}}, "no class"),
+        ({"class_names": {"a": ["x"]}, "dataset_tasks": {"a": ["od"]}}, "od"),
+        ({"class_names": {"a": ["x"]}, "dataset_tasks": {"a": []}}, "tasks of a"),
+    ],
+)
+def test_impossible_data_sets_are_refused(wrong, message):
+    with pytest.raises(Exception, match=message):
+        tiny_pretraining_config(**wrong)
