@@ -53,14 +53,12 @@ def resize(sample: RawSample, long_side: int) -> RawSample:
     height, width = sample["image"].shape[1:]
     factor = long_side / max(height, width)
     new_height, new_width = (max(int(side * factor + 0.5), 1) for side in (height, width))
-    if (new_height, new_width) == (height, width):
-        return sample
-    rows, cols = _nearest(height, new_height), _nearest(width, new_width)
-    sample = _take(sample, rows, cols)
-    # Differs: the original keeps float pixels here; ours are rounded to 8 bits.
-    sample["image"] = F.interpolate(
-        sample["image"][None], (new_height, new_width), mode="bilinear", antialias=False
-    )[0]
+    sample = _take(sample, _nearest(height, new_height), _nearest(width, new_width))
+    if (new_height, new_width) != (height, width):
+        # Differs: the original keeps float pixels here; ours are rounded to 8 bits.
+        sample["image"] = F.interpolate(
+            sample["image"][None], (new_height, new_width), mode="bilinear", antialias=False
+        )[0]
     _move_points(sample, scale=(new_width / width, new_height / height), shift=(0.0, 0.0))
     _clip_boxes(sample)
     return sample

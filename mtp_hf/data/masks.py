@@ -106,7 +106,10 @@ def decode_columns(code: Mapping[str, Any], first: int, last: int) -> np.ndarray
     """
     height = code["size"][0]
     runs = run_lengths(code["counts"])  # zeros, ones, zeros, ... down the columns
-    ends = runs.cumsum().clip(first * height, last * height)
+    ends = runs.cumsum()
+    if ends[-1] != height * code["size"][1]:
+        raise ValueError(f"a mask of size {code['size']} is coded with {ends[-1]} pixels")
+    ends = ends.clip(first * height, last * height)
     is_one = np.arange(len(runs)) % 2 == 1
     pixels = np.repeat(is_one, np.diff(ends, prepend=first * height))
     return pixels.reshape(last - first, height)

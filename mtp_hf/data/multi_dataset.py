@@ -277,6 +277,9 @@ def _loader(
         persistent_workers=num_workers > 0,
         prefetch_factor=prefetch_factor if num_workers else None,
         pin_memory=torch.cuda.is_available(),
+        # Its own: a loader that draws its workers' base seed from torch's global generator would
+        # change the training that a resumed run continues. No data depends on it.
+        generator=torch.Generator(),
     )
 
 

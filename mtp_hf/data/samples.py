@@ -54,11 +54,13 @@ def samrs_row_to_sample(
         dropped={},
     )
     if "ss" in tasks:
-        sample["semantic_labels"] = _semantic_labels(row, (height, width), num_classes)
+        sample["semantic_labels"] = _semantic_labels(
+            _column(row, "semantic_mask"), (height, width), num_classes
+        )
     if "is" in tasks:
-        sample.update(_instances(row["objects"], (height, width), num_classes))
+        sample.update(_instances(_column(row, "objects"), (height, width), num_classes))
     if "rd" in tasks:
-        sample.update(_rotated_objects(row["rotated_objects"], num_classes))
+        sample.update(_rotated_objects(_column(row, "rotated_objects"), num_classes))
     return sample
 
 
@@ -103,16 +105,15 @@ def gray_map_to_labels(gray: np.ndarray) -> np.ndarray:
     return (gray + is_labelled) * is_labelled
 
 
-def _semantic_labels(
-    row: Mapping[str, Any], size: tuple[int, int], num_classes: int | None
-) -> Tensor:
-    """Read the gray map, uint8 (H, W); an image without a map must have no objects."""
-    if row["semantic_mask"] is None:
-        if len(row["objects"]["category"]):
-            raise ValueError("semantic_mask is missing but the image has objects")
-        # The masks were made from the boxes: without a box there is no file, all is background.
-        return torch.zeros(size, dtype=torch.uint8)
-    mask = open_image(row["semantic_mask"])
+def _column(row: Mapping[str, Any], name: str) -> Any:
+    if row.get(name) is None:
+        raise ValueError(f"the row has no {name}: was the data set read without that task?")
+    return row[name]
+
+
+def _semantic_labels(semantic_mask: Any, size: tuple[int, int], num_classes: int | None) -> Tensor:
+    """Read the gray map and add background, uint8 (H, W)."""
+    mask = open_image(semantic_mask)
     if mask.mode not in ("L", "P"):
         raise ValueError(f"semantic_mask has mode {mask.mode!r}, expected L or P")
     if (mask.height, mask.width) != size:

@@ -139,13 +139,14 @@ def _check_values(sample: Sample, where: str, num_classes: int | None) -> None:
         raise ValueError(f"{where}: boxes must have x2 >= x1 and y2 >= y1")
     limit = float("inf") if num_classes is None else num_classes
     for key in ("class_labels", "rotated_class_labels"):
-        found = cast(Tensor, sample.get(key, torch.zeros(0))).unique()
-        if ((found < 0) | (found >= limit)).any():
-            raise ValueError(f"{where}: {key} {found.tolist()} not in 0..{limit - 1}")
+        labels = cast(Tensor, sample.get(key, torch.zeros(0)))
+        if ((labels < 0) | (labels >= limit)).any():
+            raise ValueError(f"{where}: {key} {labels.unique().tolist()} not in 0..{limit - 1}")
     if "semantic_labels" in sample:
-        found = sample["semantic_labels"].unique()
-        if ((found < 0) | ((found > limit) & (found != IGNORE_LABEL)) | (found > 255)).any():
-            raise ValueError(f"{where}: semantic labels {found.tolist()} not in 0..{limit} or 255")
+        labels = sample["semantic_labels"]
+        if ((labels < 0) | ((labels > min(limit, 254)) & (labels != IGNORE_LABEL))).any():
+            found = labels.unique().tolist()
+            raise ValueError(f"{where}: semantic labels {found} not in 0..{limit} or 255")
 
 
 def _describe(value: Any) -> str:
