@@ -182,9 +182,10 @@ class Canvas:
         rng = self.rng
         pixels = np.asarray(self._image.reduce(SUPERSAMPLING), np.float32)
         contrast, brightness = rng.uniform(0.96, 1.12), rng.uniform(-6, 14)
-        tint = rng.uniform(-4, 4, 3) * (1, 0.4, 1)
+        tint = (rng.uniform(-4, 4, 3) * (1, 0.4, 1)).astype(np.float32)
         pixels = (pixels - 118) * contrast + 118 + brightness + tint
-        pixels += rng.standard_normal((*pixels.shape[:2], 1)) * rng.uniform(1.0, 2.5)
+        grain = rng.standard_normal((*pixels.shape[:2], 1), np.float32)
+        pixels = pixels + grain * rng.uniform(1.0, 2.5)
         return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
 
     def _pixels(self, points: np.ndarray) -> list[tuple[float, ...]]:

@@ -7,6 +7,7 @@ what was found and what was expected.
 Source: file formats of DOTA (text), Pascal VOC with the DIOR-R additions (xml), COCO (json).
 """
 
+import itertools
 import json
 import math
 from pathlib import Path
@@ -136,9 +137,9 @@ def read_coco_json(path: str | Path) -> dict[str, list[dict[str, Any]]]:
         stems = {image["id"]: Path(image["file_name"]).stem for image in content["images"]}
         names = {category["id"]: category["name"] for category in content["categories"]}
         groups: dict[str, list[dict[str, Any]]] = {stem: [] for stem in stems.values()}
-        for row, annotation in enumerate(content.get("annotations", [])):
+        for annotation in content.get("annotations", []):
             annotation["category_name"] = names[annotation["category_id"]]
-            groups[stems[annotation["image_id"]]].append(annotation | {"row": f"annotation {row}"})
+            groups[stems[annotation["image_id"]]].append(annotation)
     except json.JSONDecodeError as error:
         raise AnnotationError(f"{path}: not a readable json file ({error})") from None
     except (KeyError, TypeError, AttributeError) as error:
@@ -164,11 +165,10 @@ def _number(token: str) -> float | None:
 
 
 def _polygon_line(row: str, tokens: list[str]) -> PolygonRecord:
-    coordinates: list[float] = []
-    while (
-        len(coordinates) < len(tokens) and (value := _number(tokens[len(coordinates)])) is not None
-    ):
-        coordinates.append(value)
+    numbers = (_number(token) for token in tokens)
+    coordinates = [
+        n for n in itertools.takewhile(lambda n: n is not None, numbers) if n is not None
+    ]
     if not all(map(math.isfinite, coordinates)):
         raise AnnotationError(f"{row}: a coordinate is not finite: {' '.join(tokens)!r}")
     if len(coordinates) > 8 and coordinates[:2] == coordinates[-2:]:  # ring closed by its start
@@ -185,7 +185,7 @@ def _polygon_line(row: str, tokens: list[str]) -> PolygonRecord:
     label = _number(rest[-1]) if len(rest) > 1 else None
     if label is None:
         return PolygonRecord(row, coordinates, " ".join(rest), 0, None)
-    if label != int(label):
+    if not label.is_integer():
         raise AnnotationError(f"{row}: the tenth column is {rest[-1]!r}; expected an integer")
     return PolygonRecord(row, coordinates, " ".join(rest[:-1]), 0, int(label))
 

@@ -27,7 +27,7 @@ def encode_mask(mask: np.ndarray) -> dict[str, list[int] | str]:
     borders = np.flatnonzero(pixels[1:] != pixels[:-1]) + 1
     start = [0] if pixels.size and pixels[0] else []
     runs = np.diff(np.concatenate([start, [0], borders, [pixels.size]]).astype(np.int64))
-    return {"size": [height, width], "counts": _write_counts(runs.tolist())}
+    return {"size": [height, width], "counts": write_counts(runs.tolist())}
 
 
 def rle_runs(counts: str | list[int], size: tuple[int, int]) -> np.ndarray:
@@ -58,7 +58,8 @@ def measure_runs(runs: np.ndarray, height: int) -> tuple[int, list[float]]:
     return int(lengths.sum()), box
 
 
-def _write_counts(runs: list[int]) -> str:
+def write_counts(runs: list[int]) -> str:
+    """Run lengths, background first, as a compressed string."""
     text = []
     for index, run in enumerate(runs):
         value = run - runs[index - 2] if index > 2 else run

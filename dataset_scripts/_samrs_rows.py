@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from mtp_hf.dataset_scripts._readers import (
     AnnotationError,
@@ -27,7 +27,7 @@ from mtp_hf.dataset_scripts._readers import (
     read_oriented_xml,
     read_polygon_text,
 )
-from mtp_hf.dataset_scripts._rle import measure_runs, rle_runs
+from mtp_hf.dataset_scripts._rle import measure_runs, rle_runs, write_counts
 from mtp_hf.dataset_scripts._safe_pickle import read_pickle
 from mtp_hf.dataset_scripts._samrs_layout import SamrsLayout
 from mtp_hf.dataset_scripts.class_names import normalize_class_name
@@ -41,14 +41,18 @@ ROTATED_FIELDS = ("id", "category", "polygon", "difficult")
 
 @dataclass
 class SamrsRowReader:
-    """Read rows of one set; counts images without objects in `num_empty`."""
+    """Read rows of one set, and count the images that got an all-background map.
+
+    Attributes:
+        json_instances: entries of COCO files by image id, for sets without pickles.
+    """
 
     layout: SamrsLayout
     class_names: list[str]
     tasks: tuple[str, ...]
     check_maps: bool = True
     json_instances: dict[str, list[dict[str, Any]]] | None = None
-    num_empty: int = 0
+    num_background: int = 0
     _labels: dict[str, int] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -62,6 +66,12 @@ class SamrsRowReader:
             AnnotationError: with file, image id, field, what was found and what was expected.
         """
         image_id = Path(image_path).stem
+        try:
+            return self._read(image_id, image_path)
+        except AnnotationError as error:
+            raise AnnotationError(f"image {image_id!r}: {error}") from None
+
+    def _read(self, image_id: str, image_path: str) -> dict[str, Any]:
         size = read_image_size(image_path)
         files = {
             "ss": _file(self.layout.gray, image_id, (".png",)),
@@ -71,16 +81,16 @@ class SamrsRowReader:
         # A missing gray map is right only for an image without objects, so these are looked up.
         look = "is" in self.tasks or ("ss" in self.tasks and files["ss"] is None)
         instances = self._instances(image_id, files["is"], size) if look else []
-        rotated = self._rotated_objects(image_id, files["rd"]) if "rd" in self.tasks else []
+        rotated = self._rotated_objects(files["rd"]) if "rd" in self.tasks else []
         if instances or rotated:
             self._expect_files(image_id, files, f"{len(instances)} masks, {len(rotated)} polygons")
-        self.num_empty += files["ss"] is None and not instances and not rotated
+        self.num_background += "ss" in self.tasks and files["ss"] is None
         return {
             "image_id": image_id,
             "image": image_path,
             "width": size[1],
             "height": size[0],
-            "semantic_mask": self._semantic_mask(image_id, files["ss"], size),
+            "semantic_mask": self._semantic_mask(files["ss"], size),
             "objects": _columns(instances, OBJECT_FIELDS) if "is" in self.tasks else None,
             "rotated_objects": _columns(rotated, ROTATED_FIELDS) if "rd" in self.tasks else None,
         }
@@ -90,98 +100,102 @@ class SamrsRowReader:
         for task in self.tasks:
             if files[task] is None and folders[task] is not None:
                 expected = f"a file for an image that has objects ({objects})"
-                _fail(f"{folders[task]}/{image_id}", image_id, FIELDS[task], "no file", expected)
+                _fail(f"{folders[task]}/{image_id}", FIELDS[task], "no file", expected)
 
-    def _semantic_mask(self, image_id: str, path: str | None, size: tuple[int, int]) -> Any:
+    def _semantic_mask(self, path: str | None, size: tuple[int, int]) -> Any:
         if "ss" not in self.tasks:
             return None
         if path is None:
             return {"path": None, "bytes": _background_png(size)}
+        if read_image_size(path) != size:
+            found = "{} x {} pixels".format(*read_image_size(path))
+            _fail(path, FIELDS["ss"], found, "{} x {}, the size of the image".format(*size))
+        if self.check_maps:
+            self._check_values(path)
+        return path
+
+    def _check_values(self, path: str) -> None:
         try:
             with Image.open(path) as gray:
-                found = f"{gray.height} x {gray.width} pixels of mode {gray.mode!r}"
-                if (gray.height, gray.width) != size or gray.mode != "L":
-                    expected = f"{size[0]} x {size[1]} pixels (the image) of mode 'L'"
-                    _fail(path, image_id, "semantic_mask", found, expected)
-                counts = gray.histogram() if self.check_maps else []
-        except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-            kind = "no image" if isinstance(error, UnidentifiedImageError) else f"damaged, {error}"
-            _fail(path, image_id, "semantic_mask", kind, "an 8-bit gray png")
+                mode, counts = gray.mode, gray.histogram()
+        except (OSError, SyntaxError, ValueError) as error:
+            raise AnnotationError(f"{path}: the gray map is damaged ({error})") from None
+        if mode != "L":
+            _fail(path, FIELDS["ss"], f"an image of mode {mode!r}", "8-bit gray, mode 'L'")
         num_classes = len(self.class_names)
-        wrong = [v for v in range(num_classes, len(counts)) if counts[v] and v != BACKGROUND]
+        wrong = [v for v in range(num_classes, BACKGROUND) if counts[v]]
         if wrong:
             expected = f"0 to {num_classes - 1}, or {BACKGROUND} for background"
-            _fail(path, image_id, "semantic_mask", f"values {wrong}", expected)
-        return path
+            _fail(path, FIELDS["ss"], f"values {wrong}", expected)
 
     def _instances(
         self, image_id: str, path: str | None, size: tuple[int, int]
     ) -> list[dict[str, Any]]:
+        entries: Any = []
         if self.layout.instances is None and self.json_instances is not None:
-            source = " or ".join(self.layout.instance_json)
+            path = " or ".join(self.layout.instance_json)
             entries = [_from_coco(entry) for entry in self.json_instances.get(image_id, [])]
-        elif path is None:
-            return []
-        else:
-            source, entries = path, read_pickle(path)
+        elif path is not None:
+            entries = read_pickle(path)
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-            _fail(source, image_id, "objects", type(entries).__name__, "a list of dicts")
+            _fail(str(path), FIELDS["is"], type(entries).__name__, "a list of dicts")
         return [
-            self._instance(_Entry(source, image_id, row, entry), size)
+            self._instance(row, entry, f"{path}, object {row}", size)
             for row, entry in enumerate(entries)
         ]
 
-    def _instance(self, entry: "_Entry", size: tuple[int, int]) -> dict[str, Any]:
+    def _instance(
+        self, row: int, entry: dict[str, Any], where: str, size: tuple[int, int]
+    ) -> dict[str, Any]:
         mask = entry.get("mask")
-        shape = (
-            np.asarray(mask["size"]).tolist() if isinstance(mask, dict) and "size" in mask else None
-        )
-        if shape != list(size):
-            entry.fail("mask", f"size {shape}", f"size {list(size)}, height and width of the image")
-        counts = mask.get("counts")
+        if not isinstance(mask, dict) or not {"size", "counts"} <= set(mask):
+            _fail(
+                where, "mask", type(mask).__name__, "a run-length mask: a dict of size and counts"
+            )
+        if np.asarray(mask["size"]).tolist() != list(size):
+            expected = f"{list(size)}, height and width of the image"
+            _fail(where, "mask", f"size {mask['size']}", expected)
+        counts = mask["counts"]
         counts = counts.decode("latin-1") if isinstance(counts, bytes) else counts
         try:
-            area, bbox = measure_runs(rle_runs(counts, size), size[0])
+            runs = rle_runs(counts, size)
         except (ValueError, TypeError, OverflowError) as error:
-            entry.fail("mask", str(error), "run lengths that fill the image")
+            _fail(where, "mask", str(error), "run lengths that fill the image")
+        area, bbox = measure_runs(runs, size[0])
         return {
-            "id": entry.row,
-            "category": self._category(entry),
+            "id": row,
+            "category": self._category(entry, where),
             "bbox": bbox,
-            "prompt_bbox": _prompt_box(entry),
+            "prompt_bbox": _prompt_box(entry, where),
             "area": area,
-            "iscrowd": bool(entry.value.get("iscrowd", False)),
-            "segmentation": {"size": shape, "counts": counts},
+            "iscrowd": bool(entry.get("iscrowd", False)),
+            "segmentation": {
+                "size": list(size),
+                "counts": counts if isinstance(counts, str) else write_counts(counts),
+            },
         }
 
-    def _category(self, entry: "_Entry") -> int:
-        name = entry.value.get("category")
-        label = entry.value.get("label")
-        if label is None and not isinstance(name, str):  # early release: category is the id
-            name, label = None, entry.get("category")
-        if label is not None:
-            label = self._label_in_range(entry.source, entry.image_id, entry.row, label)
-        if isinstance(name, str):
-            named = self._label_of(name, entry.source, entry.image_id, entry.row, "category")
-            if label is not None and label != named:
-                entry.fail("label", f"{label} with category {name!r}", f"{named}")
-            return named
-        return label
+    def _category(self, entry: dict[str, Any], where: str) -> int:
+        name, label = entry.get("category"), entry.get("label")
+        if not isinstance(name, str):  # early release: category is the id
+            return self._label_in_range(name if label is None else label, where)
+        named = self._label_of(name, where, "category")
+        if label is not None and self._label_in_range(label, where) != named:
+            _fail(where, "label", f"{label} with category {name!r}", str(named))
+        return named
 
-    def _rotated_objects(self, image_id: str, path: str | None) -> list[dict[str, Any]]:
+    def _rotated_objects(self, path: str | None) -> list[dict[str, Any]]:
         if path is None:
             return []
         records = read_oriented_xml(path) if path.endswith(".xml") else read_polygon_text(path)
-        return [self._rotated_object(path, image_id, i, record) for i, record in enumerate(records)]
+        return [self._rotated_object(index, record) for index, record in enumerate(records)]
 
-    def _rotated_object(
-        self, path: str, image_id: str, index: int, record: PolygonRecord
-    ) -> dict[str, Any]:
-        category = self._label_of(record.name, path, image_id, record.row, "class name")
+    def _rotated_object(self, index: int, record: PolygonRecord) -> dict[str, Any]:
+        category = self._label_of(record.name, record.row, "class name")
         # The tenth column of these files is the class id, not a difficulty.
         if record.label is not None and record.label != category:
             found = f"{record.label} after class name {record.name!r}"
-            _fail(path, image_id, "class id (tenth column)", found, f"{category}", record.row)
+            _fail(record.row, "class id (tenth column)", found, str(category))
         return {
             "id": index,
             "category": category,
@@ -189,48 +203,25 @@ class SamrsRowReader:
             "difficult": record.difficult,
         }
 
-    def _label_of(self, name: str, file: str, image_id: str, row: Any, what: str) -> int:
+    def _label_of(self, name: str, where: str, name_of_field: str) -> int:
         label = self._labels.get(normalize_class_name(name))
         if label is None:
-            _fail(file, image_id, what, repr(name), f"one of {', '.join(self.class_names)}", row)
+            _fail(where, name_of_field, repr(name), f"one of {', '.join(self.class_names)}")
         return label
 
-    def _label_in_range(self, file: str, image_id: str, row: Any, label: Any) -> int:
+    def _label_in_range(self, label: Any, where: str) -> int:
         try:
             value = operator.index(label)
         except TypeError:
             value = -1
         if not 0 <= value < len(self.class_names):
             expected = f"an integer from 0 to {len(self.class_names) - 1}"
-            _fail(file, image_id, "label", repr(label), expected, row)
+            _fail(where, "label", repr(label), expected)
         return value
 
 
-@dataclass
-class _Entry:
-    """One instance of a pickle and where it stands, for messages."""
-
-    source: str
-    image_id: str
-    row: int
-    value: dict[str, Any]
-
-    def get(self, key: str) -> Any:
-        if self.value.get(key) is None:
-            self.fail(key, "nothing", f"a value; the keys are {sorted(map(str, self.value))}")
-        return self.value[key]
-
-    def fail(self, name: str, found: str, expected: str) -> NoReturn:
-        _fail(self.source, self.image_id, name, found, expected, self.row)
-
-
-def _fail(
-    file: str, image_id: str, name: str, found: str, expected: str, row: Any = None
-) -> NoReturn:
-    where = "" if row is None else f", object {row}" if isinstance(row, int) else f", {row}"
-    raise AnnotationError(
-        f"{file}: image {image_id!r}{where}, field {name!r}: found {found}; expected {expected}"
-    )
+def _fail(where: str, name: str, found: str, expected: str) -> NoReturn:
+    raise AnnotationError(f"{where}, field {name!r}: found {found}; expected {expected}")
 
 
 def _file(folder: str | None, stem: str, suffixes: tuple[str, ...]) -> str | None:
@@ -238,23 +229,22 @@ def _file(folder: str | None, stem: str, suffixes: tuple[str, ...]) -> str | Non
     return next((str(path) for path in paths if path.is_file()), None)
 
 
-def _prompt_box(entry: _Entry) -> list[float] | None:
+def _prompt_box(entry: dict[str, Any], where: str) -> list[float] | None:
     """The box SAM was asked with, xyxy in the file, xywh here; None in files without it."""
-    corners = entry.value.get("bbox", entry.value.get("rhbox"))
+    corners = entry.get("bbox", entry.get("rhbox"))
     if corners is None:
         return None
     try:
         left, top, right, bottom = np.asarray(corners, np.float64).ravel().tolist()
     except (ValueError, TypeError):
-        entry.fail("bbox", repr(corners), "four numbers xmin, ymin, xmax, ymax")
+        _fail(where, "bbox", repr(corners), "four numbers xmin, ymin, xmax, ymax")
     return [left, top, right - left, bottom - top]
 
 
 def _from_coco(annotation: dict[str, Any]) -> dict[str, Any]:
     """The keys of a pickle entry; the box of a COCO file is that of the mask, not the prompt."""
-    mask = annotation.get("segmentation")
     return {
-        "mask": mask if isinstance(mask, dict) else None,
+        "mask": annotation.get("segmentation"),
         "category": annotation["category_name"],
         "iscrowd": annotation.get("iscrowd", 0),
     }
@@ -262,7 +252,7 @@ def _from_coco(annotation: dict[str, Any]) -> dict[str, Any]:
 
 def _columns(objects: list[dict[str, Any]], names: tuple[str, ...]) -> dict[str, list | None]:
     columns: dict[str, list | None] = {name: [o[name] for o in objects] for name in names}
-    if None in columns.get("prompt_bbox", []):
+    if None in (columns.get("prompt_bbox") or []):
         columns["prompt_bbox"] = None
     return columns
 

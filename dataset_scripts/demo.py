@@ -32,6 +32,7 @@ from mtp_hf.dataset_scripts.class_names import FAST_CLASSES, SIOR_CLASSES, SOTA_
 
 GENERATOR_VERSION = 1  # raise when pictures or annotations change
 BACKGROUND = 255
+JPEG_QUALITY = 93
 PICKLE_PROTOCOL = 4  # as in the published files
 XML_CORNERS = ("left_top", "right_top", "right_bottom", "left_bottom")
 
@@ -216,7 +217,7 @@ class _Writer:
     def write(self, stem: str, picture: Image.Image, found: list[DemoObject]) -> None:
         """One image; without objects there is no annotation file, as in the published sets."""
         path = self.folder / self.set.images / (stem + self.set.suffix)
-        picture.save(path, **({"quality": 93} if self.is_dior else {}))
+        picture.save(path, quality=JPEG_QUALITY)  # png has no quality
         if not found:
             return
         names = [self.set.kinds[item.kind] for item in found]

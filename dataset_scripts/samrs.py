@@ -163,7 +163,10 @@ class Samrs(datasets.GeneratorBasedBuilder):
             reader.json_instances = {stem: rows for file in files for stem, rows in file.items()}
         for path in image_paths:
             yield Path(path).stem, reader.read(path)
-        logger.info(f"{layout.folder}: {reader.num_empty} of {len(image_paths)} without objects")
+        logger.info(
+            f"{layout.folder}: {reader.num_background} of {len(image_paths)} images have no object "
+            "and no gray map; theirs is all background"
+        )
 
     def _prepare_split_single(self, *args: Any, **kwargs: Any) -> Iterator[tuple]:
         """Let our own messages through; the library hides them behind a general one."""

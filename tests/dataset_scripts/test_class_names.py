@@ -1,0 +1,63 @@
+"""Class orders that checkpoints are bound to."""
+
+import pytest
+
+from mtp_hf.dataset_scripts.class_names import (
+    FAST_CLASSES,
+    SIOR_CLASSES,
+    SOTA_CLASSES,
+    normalize_class_name,
+)
+from mtp_hf.dataset_scripts.palettes import SAMRS_BACKGROUND_COLOR, SAMRS_PALETTE
+
+ALL = {"sota": SOTA_CLASSES, "sior": SIOR_CLASSES, "fast": FAST_CLASSES}
+
+
+@pytest.mark.parametrize(("name", "count"), [("sota", 18), ("sior", 20), ("fast", 37)])
+def test_every_set_has_its_published_number_of_classes(name, count):
+    assert len(ALL[name]) == count
+
+
+@pytest.mark.parametrize(
+    ("name", "index", "expected"),
+    [
+        ("sota", 0, "large-vehicle"),
+        ("sota", 4, "plane"),
+        ("sota", 5, "ship"),
+        ("sota", 9, "small-vehicle"),
+        ("sota", 13, "storage-tank"),
+        ("sota", 17, "helipad"),
+        ("sior", 0, "airplane"),
+        ("sior", 6, "expressway-service-area"),
+        ("sior", 8, "dam"),
+        ("sior", 13, "ship"),
+        ("sior", 18, "vehicle"),
+        ("fast", 7, "Boeing737"),
+        ("fast", 15, "Dry-Cargo-Ship"),
+        ("fast", 24, "other-airplane"),
+        ("fast", 36, "Warship"),
+    ],
+)
+def test_class_ids_are_those_of_the_published_heads(name, index, expected):
+    assert ALL[name][index] == expected
+
+
+@pytest.mark.parametrize("name", sorted(ALL))
+def test_names_stay_distinct_when_case_and_hyphens_are_dropped(name):
+    assert len({normalize_class_name(c) for c in ALL[name]}) == len(ALL[name])
+
+
+def test_official_and_published_spellings_normalize_to_the_same_name():
+    assert normalize_class_name("Dry Cargo Ship") == normalize_class_name("Dry-Cargo-Ship")
+    assert normalize_class_name("Expressway-Service-area") == "expresswayservicearea"
+
+
+def test_palette_has_one_colour_for_every_class_of_the_largest_set():
+    assert len(SAMRS_PALETTE) == len(set(SAMRS_PALETTE)) == len(FAST_CLASSES)
+    assert SAMRS_BACKGROUND_COLOR not in SAMRS_PALETTE
+
+
+def test_palette_begins_and_ends_as_published():
+    assert SAMRS_PALETTE[0] == (0, 127, 255)
+    assert SAMRS_PALETTE[15] == (64, 191, 127)
+    assert SAMRS_PALETTE[36] == (0, 191, 64)

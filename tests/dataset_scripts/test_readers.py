@@ -1,0 +1,257 @@
+"""Annotation files of every format: what is read, and what a broken file says."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mtp_hf.dataset_scripts._readers import (
+    AnnotationError,
+    read_coco_json,
+    read_image_list,
+    read_image_size,
+    read_oriented_xml,
+    read_polygon_text,
+)
+
+SQUARE = "1 2 5 2 5 6 1 6"
+NUMBERS = [1.0, 2.0, 5.0, 2.0, 5.0, 6.0, 1.0, 6.0]
+CORNERS = ("left_top", "right_top", "right_bottom", "left_bottom")
+
+
+def saved(path, text: str):
+    path.write_bytes(text.encode())
+    return path
+
+
+def robndbox(values=NUMBERS, skip: str = "") -> str:
+    names = [f"{axis}_{corner}" for corner in CORNERS for axis in "xy"]
+    fields = zip(names, values, strict=True)
+    return "".join(f"<{n}>{v}</{n}>" for n, v in fields if n != skip)
+
+
+def xml(body: str, name: str = "Ship") -> str:
+    return f"<annotation><object><name>{name}</name>{body}</object></annotation>"
+
+
+# Lists of images
+
+
+def test_image_list_drops_blank_lines_extensions_and_crlf(tmp_path):
+    path = saved(tmp_path / "train.txt", "b\r\n\r\na.png\r\nP1__1.5.jpg\n")
+    assert read_image_list(path) == ["b", "a", "P1__1.5"]
+
+
+def test_image_list_keeps_dots_that_are_no_extension(tmp_path):
+    assert read_image_list(saved(tmp_path / "train.txt", "tile_0.5\n")) == ["tile_0.5"]
+
+
+def test_an_image_listed_twice_is_named_with_both_lines(tmp_path):
+    path = saved(tmp_path / "train.txt", "a\nb\na\n")
+    with pytest.raises(AnnotationError, match=r"train.txt, line 3: image 'a' .* line 1"):
+        read_image_list(path)
+
+
+def test_an_empty_list_is_an_error(tmp_path):
+    with pytest.raises(AnnotationError, match="the list is empty"):
+        read_image_list(saved(tmp_path / "train.txt", "\n \n"))
+
+
+# Image headers
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif"])
+def test_image_size_is_height_and_width(tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+    Image.new("RGB", (30, 20)).save(path)
+    assert read_image_size(path) == (20, 30)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_an_image_cut_short_is_an_error(tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(noise).save(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(AnnotationError, match="damaged or cut short") as error:
+        read_image_size(path)
+    assert str(path) in str(error.value)
+
+
+def test_bytes_behind_a_whole_image_are_no_error(tmp_path):
+    path = tmp_path / "a.jpg"
+    Image.new("RGB", (8, 8)).save(path)
+    path.write_bytes(path.read_bytes() + bytes(4000))
+    assert read_image_size(path) == (8, 8)
+
+
+def test_a_text_file_is_no_image(tmp_path):
+    with pytest.raises(AnnotationError, match="is no image"):
+        read_image_size(saved(tmp_path / "a.png", "hello"))
+
+
+def test_a_missing_image_is_a_missing_file(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        read_image_size(tmp_path / "a.png")
+
+
+# Polygon text
+
+
+def test_polygon_line_is_split_into_corners_name_and_number(tmp_path):
+    (record,) = read_polygon_text(saved(tmp_path / "a.txt", f"{SQUARE} ship 5\n"))
+    assert record.polygon == NUMBERS
+    assert (record.name, record.label, record.difficult) == ("ship", 5, 0)
+    assert record.row == f"{tmp_path / 'a.txt'}, line 1"
+
+
+def test_crlf_tabs_and_header_lines_are_tolerated(tmp_path):
+    text = f"imagesource:GoogleEarth\r\ngsd:0.25\r\n\r\n{SQUARE}\tlarge-vehicle  0\r\n"
+    (record,) = read_polygon_text(saved(tmp_path / "a.txt", text))
+    assert (record.name, record.label) == ("large-vehicle", 0)
+    assert record.row.endswith("line 4")
+
+
+def test_names_of_two_words_are_kept(tmp_path):
+    records = read_polygon_text(saved(tmp_path / "a.txt", f"{SQUARE} Small Car 29\n{SQUARE} Van"))
+    assert [(r.name, r.label) for r in records] == [("Small Car", 29), ("Van", None)]
+
+
+def test_corners_keep_order_and_may_leave_the_image(tmp_path):
+    (record,) = read_polygon_text(saved(tmp_path / "a.txt", "9 9 -4.5 2 0 0 2000 1e2 ship 5"))
+    assert record.polygon == [9.0, 9.0, -4.5, 2.0, 0.0, 0.0, 2000.0, 100.0]
+
+
+def test_a_ring_closed_by_its_first_corner_loses_the_copy(tmp_path):
+    (record,) = read_polygon_text(saved(tmp_path / "a.txt", f"{SQUARE} 1 2 ship 5"))
+    assert record.polygon == NUMBERS
+    assert (record.name, record.label) == ("ship", 5)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("1 2 5 2 5 6 ship 5", "the polygon has 3 corners; expected 4"),
+        ("1 2 5 2 5 6 1 ship 5", "the polygon has 3.5 corners; expected 4"),
+        (f"{SQUARE} 0 4 ship 5", "the polygon has 5 corners; expected 4"),
+        ("1 2 5 x 5 6 1 6 ship 5", "the polygon has 1.5 corners; expected 4"),
+        (SQUARE, "the class name after the 8 coordinates is missing"),
+        ("1 2 5 2 5 6 1 nan ship 5", "a coordinate is not finite"),
+        (f"{SQUARE} ship 1.5", "the tenth column is '1.5'; expected an integer"),
+        (f"{SQUARE} ship inf", "the tenth column is 'inf'; expected an integer"),
+    ],
+)
+def test_a_broken_line_is_named(tmp_path, line, message):
+    path = saved(tmp_path / "a.txt", f"{SQUARE} ship 5\n{line}\n")
+    with pytest.raises(AnnotationError) as error:
+        read_polygon_text(path)
+    assert f"{path}, line 2" in str(error.value)
+    assert message in str(error.value)
+
+
+def test_a_binary_file_is_no_text(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"\xff\xfe\x00\x81")
+    with pytest.raises(AnnotationError, match="not a text file"):
+        read_polygon_text(path)
+
+
+# Oriented xml
+
+
+def test_oriented_object_has_its_corners_in_file_order(tmp_path):
+    body = f"<difficult>1</difficult><robndbox>{robndbox()}</robndbox>"
+    (record,) = read_oriented_xml(saved(tmp_path / "a.xml", xml(body)))
+    assert record.polygon == NUMBERS
+    assert (record.name, record.difficult, record.label) == ("Ship", 1, None)
+
+
+@pytest.mark.parametrize("tag", ["bndbox", "robndbox"])
+def test_a_plain_box_becomes_four_corners(tmp_path, tag):
+    box = "<xmin>1</xmin><ymin>2</ymin><xmax>5</xmax><ymax>6</ymax>"
+    (record,) = read_oriented_xml(saved(tmp_path / "a.xml", xml(f"<{tag}>{box}</{tag}>")))
+    assert record.polygon == NUMBERS
+
+
+def test_a_file_without_objects_has_none(tmp_path):
+    assert read_oriented_xml(saved(tmp_path / "a.xml", "<annotation></annotation>")) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (xml(""), "neither 'robndbox' nor 'bndbox'"),
+        (xml("<robndbox/>"), "the polygon has 0 corners; expected 4"),
+        (
+            xml(f"<robndbox>{robndbox(skip='y_left_bottom')}</robndbox>"),
+            "the polygon has 3.5 corners; expected 4, y_left_bottom missing",
+        ),
+        (
+            xml(f"<robndbox>{robndbox(['?', *NUMBERS[1:]])}</robndbox>"),
+            "field 'x_left_top' is '?'; expected a number",
+        ),
+        (xml(f"<robndbox>{robndbox()}</robndbox>", name=" "), "field 'name' is missing"),
+        ("<annotation><object>", "not a readable xml file"),
+        ("", "not a readable xml file"),
+        ('<?xml version="1.0" encoding="no-such-code"?><a/>', "not a readable xml file"),
+    ],
+)
+def test_a_broken_xml_is_named(tmp_path, text, message):
+    path = saved(tmp_path / "a.xml", text)
+    with pytest.raises(AnnotationError) as error:
+        read_oriented_xml(path)
+    assert str(path) in str(error.value)
+    assert message in str(error.value)
+
+
+def test_xml_with_entities_is_refused(tmp_path):
+    bomb = '<!DOCTYPE a [<!ENTITY b "bbbb">]><annotation>&b;</annotation>'
+    with pytest.raises(AnnotationError, match="not a readable xml file"):
+        read_oriented_xml(saved(tmp_path / "a.xml", bomb))
+
+
+# COCO json
+
+
+def coco(**changes) -> str:
+    content = {
+        "images": [{"id": 3, "file_name": "x/a.png"}, {"id": 4, "file_name": "b.png"}],
+        "categories": [{"id": 7, "name": "ship"}],
+        "annotations": [{"image_id": 3, "category_id": 7, "bbox": [0, 0, 1, 1]}],
+    }
+    return json.dumps(content | changes)
+
+
+def test_annotations_are_grouped_by_image_stem_and_named(tmp_path):
+    groups = read_coco_json(saved(tmp_path / "a.json", coco()))
+    assert [a["category_name"] for a in groups["a"]] == ["ship"]
+    assert groups["b"] == []
+
+
+def test_a_coco_file_without_annotations_is_empty(tmp_path):
+    content = json.loads(coco())
+    del content["annotations"]
+    assert read_coco_json(saved(tmp_path / "a.json", json.dumps(content))) == {"a": [], "b": []}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not a readable json file"),
+        ("[]", "not a COCO file"),
+        (
+            coco(annotations=[{"image_id": 9, "category_id": 7}]),
+            "not a COCO file, or an annotation",
+        ),
+        (
+            coco(annotations=[{"image_id": 3, "category_id": 9}]),
+            "not a COCO file, or an annotation",
+        ),
+    ],
+)
+def test_a_broken_json_is_named(tmp_path, text, message):
+    path = saved(tmp_path / "a.json", text)
+    with pytest.raises(AnnotationError, match=message) as error:
+        read_coco_json(path)
+    assert str(path) in str(error.value)
