@@ -77,6 +77,41 @@ def recipe_to_yaml(recipe: Recipe) -> str:
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=100)
 
 
+# What a resumed run may change: none of it alters what is learned from the next step on.
+RESUMABLE_CHANGES = (
+    "name",
+    "about",
+    "data.root",
+    "model.init",
+    "efficiency",
+    "evaluation",
+    "saving",
+)
+
+
+def check_same_training(recipe: Recipe, saved: Path) -> None:
+    """Check that a recipe goes on where another one stopped.
+
+    Args:
+        recipe: of the resumed run.
+        saved: recipe that the checkpoint was made with.
+
+    Raises:
+        ValueError: they differ in something that changes what is learned; all of it is listed.
+    """
+    new, old = (_flat(dataclasses.asdict(each)) for each in (recipe, load_recipe(str(saved))))
+    changed = [
+        f"{key}: {old.get(key)} -> {new.get(key)}"
+        for key in sorted(new.keys() | old.keys())
+        if new.get(key) != old.get(key)
+        and not any(f"{key}.".startswith(f"{each}.") for each in RESUMABLE_CHANGES)
+    ]
+    if changed:
+        raise ValueError(
+            f"the checkpoint was made by another recipe; changed: {'; '.join(changed)}"
+        )
+
+
 def _chosen_row(rows: Mapping[str, Any], result: str | None) -> dict[str, Any]:
     if result is None and len(rows) == 1:
         result = next(iter(rows))
@@ -102,3 +137,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _plain(each) for key, each in value.items()}
     return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def _flat(value: Any, path: str = "") -> dict[str, Any]:
+    """Dotted key -> value that is no mapping."""
+    if not isinstance(value, Mapping):
+        return {path: value}
+    parts = [_flat(each, f"{path}.{key}" if path else str(key)) for key, each in value.items()]
+    return {key: each for part in parts for key, each in part.items()}

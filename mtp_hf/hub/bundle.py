@@ -1,0 +1,103 @@
+"""The two folders that a run leaves: `encoder/` and `model/`, each a whole Hub repository.
+
+Each holds config, weights, image processor, card and pictures, and the code of `modeling/` that the
+classes need (`auto_map` in the config), so that `trust_remote_code=True` loads it where this
+package is not installed. Where it is installed, its own classes are used.
+"""
+
+import contextlib
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from mtp_hf.hub.card import RunFacts, render_encoder_card, render_model_card
+from mtp_hf.modeling.configuration_mtp import MTPPreTrainingConfig
+from mtp_hf.modeling.configuration_vit_rvsa import ViTRVSAConfig
+from mtp_hf.modeling.image_processing_mtp import MTPImageProcessor
+from mtp_hf.modeling.modeling_mtp import MTPForPreTraining
+from mtp_hf.modeling.modeling_vit_rvsa import ViTRVSABackbone
+
+ENCODER, MODEL = "encoder", "model"
+# Auto class -> class of the code beside the weights.
+SHIPPED_ENCODER = {
+    "AutoConfig": ViTRVSAConfig,
+    "AutoBackbone": ViTRVSABackbone,
+    "AutoImageProcessor": MTPImageProcessor,
+}
+SHIPPED_MODEL = {
+    "AutoConfig": MTPPreTrainingConfig,
+    "AutoModelForPreTraining": MTPForPreTraining,
+    "AutoImageProcessor": MTPImageProcessor,
+}
+# The configs are named as seen from the model's file: transformers imports the files of a local
+# folder once for each file that it starts from, and two copies of a config class are two classes.
+ENCODER_AUTO_MAP = {
+    "AutoConfig": "modeling_vit_rvsa.ViTRVSAConfig",
+    "AutoModel": "modeling_vit_rvsa.ViTRVSAModel",
+}
+MODEL_AUTO_MAP = {"AutoConfig": "modeling_mtp.MTPPreTrainingConfig"}
+
+
+def save_bundle(
+    model: MTPForPreTraining,
+    folder: Path,
+    facts: RunFacts,
+    *,
+    repos: dict[str, str] | None = None,
+    picture_folder: Path | None = None,
+) -> list[Path]:
+    """Write both folders.
+
+    Args:
+        model: the trained network.
+        folder: gets `encoder` and `model`.
+        facts: what the cards tell.
+        repos: for `encoder` and `model` the name that the cards' examples load; default: the
+            folder.
+        picture_folder: where the pictures named in `facts` lie.
+
+    Returns:
+        The two folders.
+    """
+    repos = {ENCODER: ENCODER, MODEL: MODEL} | (repos or {})
+    side = model.config.backbone_config.image_size
+    processor = MTPImageProcessor(size={"height": side, "width": side})
+    encoder_folder, model_folder = folder / ENCODER, folder / MODEL
+    with _code_shipped(SHIPPED_ENCODER):
+        model.backbone.save_pretrained(encoder_folder)
+        processor.save_pretrained(encoder_folder)
+    vars(model.backbone.config).pop("auto_map", None)
+    with _code_shipped(SHIPPED_MODEL):
+        model.save_pretrained(model_folder)
+        processor.save_pretrained(model_folder)
+    vars(model.config).pop("auto_map", None)
+    _extend_auto_map(encoder_folder / "config.json", ENCODER_AUTO_MAP)
+    _extend_auto_map(model_folder / "config.json", MODEL_AUTO_MAP)
+    cards = {
+        encoder_folder: render_encoder_card(facts, repos[ENCODER]),
+        model_folder: render_model_card(facts, repos[MODEL]),
+    }
+    for target, card in cards.items():
+        (target / "README.md").write_text(card, encoding="utf-8")
+        for file in facts.pictures.values():
+            shutil.copyfile((picture_folder or folder) / file, target / file)
+    return [encoder_folder, model_folder]
+
+
+@contextlib.contextmanager
+def _code_shipped(classes: dict[str, type]) -> Iterator[None]:
+    """Let `save_pretrained` copy the code of these classes, and forget it afterwards."""
+    for auto_class, shipped in classes.items():
+        shipped.register_for_auto_class(auto_class)
+    try:
+        yield
+    finally:
+        for shipped in classes.values():
+            shipped._auto_class = None
+
+
+def _extend_auto_map(config_file: Path, entries: dict[str, str]) -> None:
+    config = json.loads(config_file.read_text(encoding="utf-8"))
+    config["auto_map"] |= entries
+    config_file.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,151 @@
+"""Multi-task pretraining: a recipe in; checkpoints, metrics, pictures and networks out.
+
+This is the command line; `pretraining_run.py` tells the story of a run.
+"""
+
+import argparse
+import contextlib
+import logging
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+
+from mtp_hf.training.loss_window import NonFiniteLossError
+from mtp_hf.training.pretraining_run import PretrainingRun
+from mtp_hf.training.processes import check_launch, make_accelerator, precision_of_launcher
+from mtp_hf.training.recipe import load_recipe, recipe_names, recipe_to_yaml
+from mtp_hf.training.recipe_schema import Recipe
+from mtp_hf.training.run_folder import RunFolder
+
+DEFAULT_RECIPE = "pretrain/demo"
+EXAMPLES = """\
+examples:
+  accelerate launch training/pretrain.py
+      the demo: generated scenes, a tiny network, a few minutes on two processor cores
+  accelerate launch training/pretrain.py --resume latest
+      go on where that run was stopped
+  accelerate launch training/pretrain.py schedule.steps=800 optimizer.lr=5.0e-4 --output outputs/b
+      any value of a recipe can be set
+  accelerate launch training/pretrain.py --recipe pretrain/samrs --result vit_b_rvsa \\
+      --init mae_vit_b.pth data.root=/data/samrs --dry_run
+      the published pretraining; first one batch through everything
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; an error in what the user gave ends it with a message."""
+    args = parse_arguments(arguments)
+    set_up_console()
+    try:
+        recipe = resolve_recipe(args)
+        output = output_folder(args, recipe)
+        accelerator = make_accelerator(recipe, args.log_with, output.tracker)
+        check_launch(accelerator, recipe)
+        if accelerator.is_main_process:
+            print(recipe_to_yaml(recipe))
+        with opened(output, accelerator, args) as folder:
+            run = PretrainingRun(recipe, accelerator, folder, args.resume)
+            run.execute(1 if args.dry_run else args.max_steps)
+    except (ValueError, NonFiniteLossError) as error:
+        if args.traceback:
+            raise
+        sys.exit(f"error: {error}")
+    if args.dry_run and accelerator.is_main_process:
+        print("dry run: one step, validation and saving passed; nothing was kept")
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog="accelerate launch training/pretrain.py",
+        description="Multi-task pretraining of a remote-sensing backbone.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    known = ", ".join(recipe_names())
+    add("overrides", nargs="*", metavar="key=value", help="values of the recipe, such as seed=1")
+    add("--recipe", help=f"one of {known}, or a YAML file (default: {DEFAULT_RECIPE})")
+    add("--result", metavar="ROW", help="row of the recipe's results, such as vit_b_rvsa")
+    add("--output", type=Path, metavar="FOLDER", help="default: outputs/RECIPE[_ROW]")
+    add("--resume", metavar="latest|FOLDER", help="go on from the last, or a given, checkpoint")
+    add("--overwrite", action="store_true", help="replace the run that is in the output folder")
+    add("--init", metavar="PATH", help="MAE weights or a saved encoder to start from (model.init)")
+    add("--max_steps", type=_positive, metavar="N", help="stop after N steps; the schedule stays")
+    add("--limit_samples", type=_positive, metavar="N", help="images of each set and split at most")
+    add("--seed", type=int, help="of weights, order and augmentation")
+    add("--log_with", choices=["tensorboard"], help="also write a tracker's log (extra: tracking)")
+    add("--dry_run", action="store_true", help="one batch through everything; nothing is kept")
+    add("--traceback", action="store_true", help="show where an error came from")
+    return parser.parse_intermixed_args(arguments)  # key=value before and after options
+
+
+def resolve_recipe(args: argparse.Namespace) -> Recipe:
+    """Read the recipe that the command line means; a resumed run has its own."""
+    overrides = list(args.overrides)
+    if precision_of_launcher() != "no":
+        overrides.insert(0, f"efficiency.mixed_precision={precision_of_launcher()}")
+    flags = {"model.init": args.init, "data.limit_samples": args.limit_samples, "seed": args.seed}
+    overrides += [f"{key}={value}" for key, value in flags.items() if value is not None]
+    if args.dry_run:
+        overrides += ["data.limit_samples=2", "evaluation.max_samples=1", "saving.log_every=1"]
+    if not args.resume or args.recipe:
+        return load_recipe(args.recipe or DEFAULT_RECIPE, result=args.result, overrides=overrides)
+    own = output_folder(args, None)
+    own.check(is_resumed=True, overwrite=False)
+    return load_recipe(str(own.recipe), result=args.result, overrides=overrides)
+
+
+def output_folder(args: argparse.Namespace, recipe: Recipe | None) -> RunFolder:
+    """Return where the run goes: as told, the run of the checkpoint, or `outputs/RECIPE[_ROW]`."""
+    if args.output:
+        return RunFolder(args.output)
+    if args.resume and args.resume != "latest":
+        return RunFolder(Path(args.resume).resolve().parent.parent)
+    name = recipe.name if recipe else args.recipe or DEFAULT_RECIPE
+    row = recipe.result if recipe else args.result
+    return RunFolder(Path("outputs") / "_".join([Path(name).stem, *([row] if row else [])]))
+
+
+@contextlib.contextmanager
+def opened(
+    folder: RunFolder, accelerator: Accelerator, args: argparse.Namespace
+) -> Iterator[RunFolder]:
+    """Open the output folder, or for a dry run one that is gone afterwards."""
+    if args.dry_run:
+        with tempfile.TemporaryDirectory(prefix="dry_run_") as path:
+            yield RunFolder(Path(broadcast_object_list([path])[0]))
+            accelerator.wait_for_everyone()
+        return
+    folder.check(is_resumed=bool(args.resume), overwrite=args.overwrite)
+    accelerator.wait_for_everyone()  # every process has looked before the first one writes
+    if accelerator.is_main_process:
+        if not args.resume:
+            folder.clear()
+        folder.path.mkdir(parents=True, exist_ok=True)
+    accelerator.wait_for_everyone()
+    yield folder
+
+
+def set_up_console() -> None:
+    """Show the messages of the run, and of libraries only warnings."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("mtp_hf").setLevel(logging.INFO)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected at least 1, got {number}")
+    return number
+
+
+if __name__ == "__main__":
+    main()

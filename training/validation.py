@@ -1,0 +1,107 @@
+"""Validation: every image of a split once, predictions scored by task and data set.
+
+Predictions are compared in pixels of the resized validation image, where the labels are. Each
+process scores its own share; the scores' states are merged on the main process.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from mtp_hf.metrics.pretraining import PretrainingEvaluator
+from mtp_hf.training.loop import batch_to_device
+
+
+@dataclasses.dataclass
+class PredictedImages:
+    """Some images with their labels and predictions, on the CPU, to be drawn."""
+
+    images: list[Tensor] = dataclasses.field(default_factory=list)
+    labels: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    predictions: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+
+
+def validate(
+    accelerator: Accelerator,
+    model: nn.Module,
+    loader: Iterable[dict[str, Any]],
+    evaluator: PretrainingEvaluator,
+    *,
+    num_kept: int = 0,
+) -> tuple[dict[str, Any], PredictedImages]:
+    """Predict and score a split; called by every process.
+
+    Args:
+        accelerator: moves batches and gathers scores.
+        model: the prepared model; it has `predict`.
+        loader: this process's batches, each of one data set.
+        evaluator: a fresh one.
+        num_kept: images of each data set to keep for drawing.
+
+    Returns:
+        Metrics as `PretrainingEvaluator.compute` gives them (empty but on the main process), and
+        the images kept on this process.
+    """
+    kept = PredictedImages()
+    network = accelerator.unwrap_model(model)
+    network.eval()
+    shown = tqdm(
+        loader,
+        desc="validation",
+        unit="batch",
+        leave=False,
+        disable=not accelerator.is_main_process,
+        dynamic_ncols=True,
+    )
+    for batch in shown:
+        predictions = predict_batch(accelerator, network, batch)
+        labels = batch["labels"]
+        evaluator.update(labels[0]["dataset"], predictions, labels)
+        _keep(kept, batch, predictions, num_kept)
+    states = gather_object([evaluator.state()])
+    if not accelerator.is_main_process:
+        return {}, kept
+    evaluator.merge(states)
+    return evaluator.compute(), kept
+
+
+@torch.no_grad()
+def predict_batch(
+    accelerator: Accelerator, network: nn.Module, batch: dict[str, Any]
+) -> list[dict[str, dict[str, Tensor]]]:
+    """Predict the images of a batch, in pixels of their content, on the CPU."""
+    pixel_values, labels = batch_to_device(accelerator, batch)
+    with accelerator.autocast():
+        predictions = network.predict(
+            pixel_values,
+            [label["dataset"] for label in labels],
+            sizes=[label["size"] for label in labels],
+        )
+    return [_to_cpu(prediction) for prediction in predictions]
+
+
+def _keep(
+    kept: PredictedImages,
+    batch: dict[str, Any],
+    predictions: list[dict[str, Any]],
+    num_kept: int,
+) -> None:
+    rows = zip(batch["pixel_values"], batch["labels"], predictions, strict=True)
+    for image, label, prediction in rows:
+        if sum(other["dataset"] == label["dataset"] for other in kept.labels) < num_kept:
+            kept.images.append(image)
+            kept.labels.append(label)
+            kept.predictions.append(prediction)
+
+
+def _to_cpu(prediction: Mapping[str, Mapping[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
+    return {
+        task: {name: tensor.cpu() for name, tensor in values.items()}
+        for task, values in prediction.items()
+    }
