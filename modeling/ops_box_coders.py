@@ -15,7 +15,7 @@ from typing import ClassVar
 import torch
 
 from .ops_boxes import clip_boxes
-from .ops_rotated_boxes import regularize_rotated_boxes, rotated_boxes_to_polygons
+from .ops_rotated_boxes import regularize_rotated_boxes, rotated_boxes_to_polygons, wrap_angle
 
 MAX_LOG_RATIO = abs(math.log(16 / 1000))  # Sides change by at most this log factor.
 TIE_PX = 0.1  # Corners this close to the extreme one count as extreme too.
@@ -168,8 +168,8 @@ class DeltaXYWHTCoder:
         cos, sin = pt.cos(), pt.sin()
         dx = (cos * (gx - px) + sin * (gy - py)) / pw
         dy = (cos * (gy - py) - sin * (gx - px)) / ph
-        turn = _wrap(gt - pt)
-        swapped_turn = _wrap(gt - pt + math.pi / 2)
+        turn = wrap_angle(gt - pt)
+        swapped_turn = wrap_angle(gt - pt + math.pi / 2)
         keeps = turn.abs() < swapped_turn.abs()
         dw = (torch.where(keeps, gw, gh) / pw).log()
         dh = (torch.where(keeps, gh, gw) / ph).log()
@@ -209,8 +209,3 @@ def _center_and_sides(boxes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Split boxes (..., 4) into centres (..., 2) and (width, height) (..., 2)."""
     low, high = boxes.split(2, dim=-1)
     return (low + high) / 2, high - low
-
-
-def _wrap(angle: torch.Tensor) -> torch.Tensor:
-    """Take angles modulo pi into [-pi/2, pi/2)."""
-    return torch.remainder(angle + math.pi / 2, math.pi) - math.pi / 2

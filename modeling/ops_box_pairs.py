@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import torch
 
-MAX_PAIRS = 1 << 20  # Candidate pairs in memory at once.
+MAX_PAIRS = 1 << 16  # Candidate pairs at once: buffers that stay in the cache are the fastest.
 
 
 def boxes_touch(boxes1: torch.Tensor, boxes2: torch.Tensor) -> torch.Tensor:

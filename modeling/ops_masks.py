@@ -10,7 +10,7 @@ Source: Mask R-CNN (arXiv 1703.06870), section 3.1; matches mmdet's `mask_target
 import torch
 from torchvision.ops import roi_align
 
-MAX_PIXELS = 1 << 24  # Mask pixels held as float at once.
+MAX_PIXELS = 1 << 22  # Mask pixels held as float at once.
 
 
 def mask_targets(

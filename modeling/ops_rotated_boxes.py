@@ -33,6 +33,20 @@ HALF_PI = math.pi / 2
 MIN_SIDE = 1e-3  # Sides below this count as this in IoU, as in mmrotate.
 
 
+def wrap_angle(angle: torch.Tensor) -> torch.Tensor:
+    """Take angles modulo pi into [-pi/2, pi/2).
+
+    Args:
+        angle: (...) radians.
+
+    Returns:
+        (...) radians.
+    """
+    wrapped = torch.remainder(angle + HALF_PI, math.pi) - HALF_PI
+    # The remainder of a tiny negative number rounds to pi itself.
+    return torch.where(wrapped >= HALF_PI, wrapped - math.pi, wrapped)
+
+
 def regularize_rotated_boxes(rotated_boxes: torch.Tensor) -> torch.Tensor:
     """Bring boxes to le90 without moving them.
 
@@ -43,7 +57,7 @@ def regularize_rotated_boxes(rotated_boxes: torch.Tensor) -> torch.Tensor:
         (N, 5) with w >= h and angle in [-pi/2, pi/2).
     """
     cx, cy, w, h, angle = rotated_boxes.float().unbind(-1)
-    angle = _wrap_angle(torch.where(w >= h, angle, angle + HALF_PI))
+    angle = wrap_angle(torch.where(w >= h, angle, angle + HALF_PI))
     return torch.stack((cx, cy, torch.maximum(w, h), torch.minimum(w, h), angle), dim=-1)
 
 
@@ -73,24 +87,21 @@ def polygons_to_rotated_boxes(polygons: torch.Tensor) -> torch.Tensor:
         (N, 5) rotated boxes.
     """
     points = polygons.float().unflatten(-1, (4, 2))  # (N, 8) -> (N, 4, 2)
-    middle = points.mean(-2, keepdim=True)
-    points = points - middle
+    middle = points.mean(-2)
+    x, y = (points - middle[..., None, :]).unbind(-1)  # (N, 4)
     first, second = torch.triu_indices(4, 4, offset=1, device=points.device)
-    lines = points[..., second, :] - points[..., first, :]  # (N, 6, 2)
-    angles = torch.atan2(lines[..., 1], lines[..., 0])  # 0 for coinciding points
-    axes = torch.stack((angles.cos(), angles.sin()), dim=-1)  # (N, 6, 2) along
-    normals = torch.stack((-axes[..., 1], axes[..., 0]), dim=-1)  # (N, 6, 2) across
-    along = axes @ points.mT  # (N, 6, 4) coordinate of each point on each axis
-    across = normals @ points.mT
-    low = torch.stack((along.amin(-1), across.amin(-1)), dim=-1)  # (N, 6, 2)
-    high = torch.stack((along.amax(-1), across.amax(-1)), dim=-1)
-    best = (high - low).prod(-1).argmin(-1)  # (N,)
-    pick = best[..., None, None].expand(*best.shape, 1, 2)
-    low, high = low.gather(-2, pick).squeeze(-2), high.gather(-2, pick).squeeze(-2)  # (N, 2)
-    frame = torch.cat((axes.gather(-2, pick), normals.gather(-2, pick)), dim=-2)  # (N, 2, 2)
-    center = middle.squeeze(-2) + ((low + high)[..., None, :] / 2 @ frame).squeeze(-2)
-    angle = angles.gather(-1, best[..., None])
-    return regularize_rotated_boxes(torch.cat((center, high - low, angle), dim=-1))
+    angles = torch.atan2(y[..., second] - y[..., first], x[..., second] - x[..., first])  # (N, 6)
+    cos, sin = angles.cos()[..., None], angles.sin()[..., None]
+    along = x[..., None, :] * cos + y[..., None, :] * sin  # (N, 6, 4) in the axes of each line
+    across = y[..., None, :] * cos - x[..., None, :] * sin
+    u_low, u_high, v_low, v_high = along.amin(-1), along.amax(-1), across.amin(-1), across.amax(-1)
+    w, h = u_high - u_low, v_high - v_low  # (N, 6)
+    fits = torch.stack(((u_low + u_high) / 2, (v_low + v_high) / 2, w, h, angles), dim=-1)
+    best = (w * h).argmin(-1)[..., None, None].expand(*fits.shape[:-2], 1, 5)
+    u, v, w, h, angle = fits.gather(-2, best).squeeze(-2).unbind(-1)  # (N,)
+    cx = middle[..., 0] + u * angle.cos() - v * angle.sin()
+    cy = middle[..., 1] + u * angle.sin() + v * angle.cos()
+    return regularize_rotated_boxes(torch.stack((cx, cy, w, h, angle), dim=-1))
 
 
 def rotated_boxes_to_boxes(rotated_boxes: torch.Tensor) -> torch.Tensor:
@@ -161,7 +172,7 @@ def flip_rotated_boxes(
         cx, angle = width - cx, -angle
     if direction != "horizontal":
         cy, angle = height - cy, -angle
-    return torch.stack((cx, cy, w, h, _wrap_angle(angle)), dim=-1)
+    return torch.stack((cx, cy, w, h, wrap_angle(angle)), dim=-1)
 
 
 def rotate_rotated_boxes(
@@ -181,7 +192,7 @@ def rotate_rotated_boxes(
     cos, sin = math.cos(angle), math.sin(angle)
     dx, dy = cx - center[0], cy - center[1]
     cx, cy = center[0] + cos * dx - sin * dy, center[1] + sin * dx + cos * dy
-    return torch.stack((cx, cy, w, h, _wrap_angle(old_angle + angle)), dim=-1)
+    return torch.stack((cx, cy, w, h, wrap_angle(old_angle + angle)), dim=-1)
 
 
 def rescale_rotated_boxes(
@@ -278,13 +289,6 @@ def batched_rotated_nms(
         if torch.equal(new_keep, keep):
             return order[keep]
         keep = new_keep
-
-
-def _wrap_angle(angle: torch.Tensor) -> torch.Tensor:
-    """Take angles modulo pi into [-pi/2, pi/2)."""
-    wrapped = torch.remainder(angle + HALF_PI, math.pi) - HALF_PI
-    # The remainder of a tiny negative number rounds to pi itself.
-    return torch.where(wrapped >= HALF_PI, wrapped - math.pi, wrapped)
 
 
 def _corners(rotated_boxes: torch.Tensor) -> torch.Tensor:
