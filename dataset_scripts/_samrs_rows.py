@@ -5,7 +5,7 @@ boxes from text or xml files, and their lengths differ. Boxes and masks stay exa
 have them, including empty masks and boxes that leave the image; the transforms filter.
 
 An image without a single object has no annotation files in these sets, and its row gets an
-all-background map. One that has an object in any file must have all files.
+all-background map. One that has an object in any file that is read must have all of them.
 
 Source: SAMRS generation scripts (pickle keys, gray values) and the loaders of the published
 pretraining code.
@@ -82,15 +82,16 @@ class SamrsRowReader:
         look = "is" in self.tasks or ("ss" in self.tasks and files["ss"] is None)
         instances = self._instances(image_id, files["is"], size) if look else []
         rotated = self._rotated_objects(files["rd"]) if "rd" in self.tasks else []
-        if instances or rotated:
-            self._expect_files(image_id, files, f"{len(instances)} masks, {len(rotated)} polygons")
-        self.num_background += "ss" in self.tasks and files["ss"] is None
+        marked = self._check_map(files["ss"], size) if "ss" in self.tasks else 0
+        if instances or rotated or marked:
+            objects = f"{len(instances)} masks, {len(rotated)} polygons, {marked} pixels of a class"
+            self._expect_files(image_id, files, objects)
         return {
             "image_id": image_id,
             "image": image_path,
             "width": size[1],
             "height": size[0],
-            "semantic_mask": self._semantic_mask(files["ss"], size),
+            "semantic_mask": self._semantic_mask(files["ss"], size) if "ss" in self.tasks else None,
             "objects": _columns(instances, OBJECT_FIELDS) if "is" in self.tasks else None,
             "rotated_objects": _columns(rotated, ROTATED_FIELDS) if "rd" in self.tasks else None,
         }
@@ -103,18 +104,20 @@ class SamrsRowReader:
                 _fail(f"{folders[task]}/{image_id}", FIELDS[task], "no file", expected)
 
     def _semantic_mask(self, path: str | None, size: tuple[int, int]) -> Any:
-        if "ss" not in self.tasks:
-            return None
         if path is None:
+            self.num_background += 1
             return {"path": None, "bytes": _background_png(size)}
+        return path
+
+    def _check_map(self, path: str | None, size: tuple[int, int]) -> int:
+        """Check size and values of a gray map; number of its pixels that have a class."""
+        if path is None:
+            return 0
         if read_image_size(path) != size:
             found = "{} x {} pixels".format(*read_image_size(path))
             _fail(path, FIELDS["ss"], found, "{} x {}, the size of the image".format(*size))
-        if self.check_maps:
-            self._check_values(path)
-        return path
-
-    def _check_values(self, path: str) -> None:
+        if not self.check_maps:
+            return 0
         try:
             with Image.open(path) as gray:
                 mode, counts = gray.mode, gray.histogram()
@@ -127,6 +130,7 @@ class SamrsRowReader:
         if wrong:
             expected = f"0 to {num_classes - 1}, or {BACKGROUND} for background"
             _fail(path, FIELDS["ss"], f"values {wrong}", expected)
+        return sum(counts[:num_classes])
 
     def _instances(
         self, image_id: str, path: str | None, size: tuple[int, int]
