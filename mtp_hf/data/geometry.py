@@ -15,8 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mtp_hf.data.masks import (
-    boxes_from_masks,
-    decode_maps,
+    decode_with_boxes,
     select_masks,
     view_map,
     view_masks,
@@ -82,9 +81,7 @@ def crop(sample: RawSample, top: int, left: int, size: tuple[int, int]) -> RawSa
         visible = (sample["boxes"][:, 2:] > sample["boxes"][:, :2]).all(dim=1)
         sample = select_instances(sample, visible)
     if "instance_masks" in sample:
-        masks = decode_maps(sample["instance_masks"])
-        sample["instance_masks"] = masks
-        sample["boxes"] = boxes_from_masks(masks)
+        sample["instance_masks"], sample["boxes"] = decode_with_boxes(sample["instance_masks"])
     if "polygons" in sample:
         centers = polygons_to_rotated_boxes(sample["polygons"])[:, :2]
         inside = ((centers >= 0) & (centers < torch.tensor([size[1], size[0]]))).all(dim=1)

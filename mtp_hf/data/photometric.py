@@ -73,15 +73,17 @@ def distort(
     """Apply the given distortions to an image, uint8 (3, H, W) RGB -> the same."""
     # numpy: its 8-bit casts and table look-ups are several times torch's on one core.
     pixels = np.ascontiguousarray(image.numpy())
-    early = _scaled(np.arange(256), 1.0, brightness)
-    pixels = (_scaled(early, contrast) if contrast_first else early).take(pixels)
+    if brightness:
+        pixels = _scaled(pixels, 1.0, brightness)
+    if contrast_first and contrast != 1.0:
+        pixels = _scaled(pixels, contrast)
     if saturation != 1.0:
         hue_map, saturation_map, value = rgb_to_hsv(pixels)
         pixels = hsv_to_rgb(hue_map, _scaled(saturation_map, saturation), value)
     if hue:
         pixels = hsv_to_rgb(*rgb_to_hsv(pixels), hue_shift=hue)
     if not contrast_first and contrast != 1.0:
-        pixels = _scaled(np.arange(256), contrast).take(pixels)
+        pixels = _scaled(pixels, contrast)
     return torch.from_numpy(pixels)
 
 
@@ -144,7 +146,7 @@ def _scaled(levels: np.ndarray, factor: float, shift: float = 0.0) -> np.ndarray
     scaled = levels.astype(np.float32)
     scaled *= np.float32(factor)
     scaled += np.float32(shift)
-    return scaled.clip(0, 255).astype(np.uint8)
+    return np.clip(scaled, 0, 255, out=scaled).astype(np.uint8)
 
 
 def _channel_weights() -> np.ndarray:

@@ -21,7 +21,7 @@ from mtp_hf.data.geometry import (
     select_instances,
     select_rotated,
 )
-from mtp_hf.data.masks import decode_maps, mask_areas
+from mtp_hf.data.masks import decode_map, decode_masks, mask_areas
 from mtp_hf.data.photometric import PhotometricDistortion
 from mtp_hf.data.schema import IGNORE_LABEL, RawSample, Sample
 from mtp_hf.modeling.ops_rotated_boxes import polygons_to_rotated_boxes
@@ -147,7 +147,7 @@ class FilterInstances:
             return sample
         keep = (sample["boxes"][:, 2:] - sample["boxes"][:, :2] > self.min_side).all(dim=1)
         if "instance_masks" in sample:
-            masks = decode_maps(sample["instance_masks"])
+            masks = decode_masks(sample["instance_masks"])
             keep &= mask_areas(masks) >= self.min_area
             sample = {**sample, "instance_masks": masks}
         if not keep.any():
@@ -178,10 +178,10 @@ class Pad:
         sample = {**sample, "size": sample.get("size", (height, width))}
         sample["image"] = pad_to(sample["image"], target, 0)
         if "instance_masks" in sample:
-            masks = decode_maps(sample["instance_masks"])
+            masks = decode_masks(sample["instance_masks"])
             sample["instance_masks"] = pad_to(masks, target, False)
         if "semantic_labels" in sample:
-            labels = decode_maps(sample["semantic_labels"])
+            labels = decode_map(sample["semantic_labels"])
             sample["semantic_labels"] = pad_to(labels, target, IGNORE_LABEL)
         return sample
 
@@ -194,11 +194,11 @@ def finalize(sample: RawSample, rng: np.random.Generator) -> Sample:
     """
     final: dict[str, Any] = {**sample}
     if "instance_masks" in final:
-        final["instance_masks"] = decode_maps(final["instance_masks"])
+        final["instance_masks"] = decode_masks(final["instance_masks"])
     if "polygons" in final:
         final["rotated_boxes"] = polygons_to_rotated_boxes(final.pop("polygons"))
     if "semantic_labels" in final:
-        final["semantic_labels"] = decode_maps(final["semantic_labels"]).long()
+        final["semantic_labels"] = decode_map(final["semantic_labels"]).long()
     return cast(Sample, final)
 
 

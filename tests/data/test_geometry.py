@@ -13,7 +13,7 @@ from mtp_hf.data.geometry import (
     select_instances,
     select_rotated,
 )
-from mtp_hf.data.masks import decode_maps
+from mtp_hf.data.masks import decode_map, decode_masks
 from mtp_hf.data.transforms import FilterInstances
 from mtp_hf.modeling.ops_rotated_boxes import (
     polygons_to_rotated_boxes,
@@ -54,8 +54,8 @@ def test_flips_by_hand(direction, box, polygon, first_pixel):
     assert out["polygons"].tolist() == [polygon]  # corner order is kept
     assert out["image"][0, 0, 0] == first_pixel
     row = box[1]
-    assert decode_maps(out["semantic_labels"])[row].tolist() == [0, 0, 1, 1, 0, 0]
-    assert decode_maps(out["instance_masks"])[0, row].tolist() == [0, 0, 1, 1, 0, 0]
+    assert decode_map(out["semantic_labels"])[row].tolist() == [0, 0, 1, 1, 0, 0]
+    assert decode_masks(out["instance_masks"])[0, row].tolist() == [0, 0, 1, 1, 0, 0]
 
 
 @pytest.mark.parametrize("direction", ["horizontal", "vertical", "diagonal"])
@@ -63,7 +63,7 @@ def test_two_equal_flips_do_nothing(direction):
     before, after = _sample(), flip(flip(_sample(), direction), direction)
     for key in ("image", "boxes", "polygons"):
         assert torch.equal(before[key], after[key])
-    assert torch.equal(before["semantic_labels"], decode_maps(after["semantic_labels"]))
+    assert torch.equal(before["semantic_labels"], decode_map(after["semantic_labels"]))
 
 
 def test_geometry_leaves_its_input_alone():
@@ -82,14 +82,14 @@ def test_resize_by_two_doubles_coordinates():
     assert out["image"].shape == (3, 8, 12)
     assert out["boxes"].tolist() == [[4, 2, 8, 4]]
     assert out["polygons"].tolist() == [[4, 2, 8, 2, 8, 4, 4, 4]]
-    assert decode_maps(out["instance_masks"]).sum() == 8
+    assert decode_masks(out["instance_masks"]).sum() == 8
 
 
 def test_resize_takes_the_source_pixel_floor_of_x_times_scale():
     sample = {"image": torch.zeros(3, 1, 5, dtype=torch.uint8)}
     sample["semantic_labels"] = torch.arange(5, dtype=torch.uint8)[None]
     out = resize(sample, 3)  # x * 5/3: 0, 1.67, 3.33
-    assert decode_maps(out["semantic_labels"]).tolist() == [[0, 1, 3]]
+    assert decode_map(out["semantic_labels"]).tolist() == [[0, 1, 3]]
 
 
 def test_resize_keeps_the_aspect_ratio_and_rounds_half_up():
@@ -113,7 +113,7 @@ def test_crop_by_hand():
     out = crop(_sample(), 1, 3, (2, 2))
     assert out["image"][0].tolist() == [[9, 10], [15, 16]]
     assert out["boxes"].tolist() == [[0, 0, 1, 1]]  # what is left of the mask
-    assert decode_maps(out["semantic_labels"]).tolist() == [[1, 0], [0, 0]]
+    assert decode_map(out["semantic_labels"]).tolist() == [[1, 0], [0, 0]]
     assert out["polygons"].tolist() == [[-1, 0, 1, 0, 1, 1, -1, 1]]  # centre (0, 0.5): stays whole
 
 
@@ -206,8 +206,8 @@ def _source(recorded):
 def _assert_annotations_equal(sample, recorded, name):
     assert torch.equal(sample["boxes"], recorded[f"{name}/hboxes"])
     assert torch.equal(sample["class_labels"], recorded[f"{name}/labels"].long())
-    assert torch.equal(decode_maps(sample["instance_masks"]), _masks(recorded, name))
-    assert torch.equal(decode_maps(sample["semantic_labels"]), recorded[f"{name}/seg"])
+    assert torch.equal(decode_masks(sample["instance_masks"]), _masks(recorded, name))
+    assert torch.equal(decode_map(sample["semantic_labels"]), recorded[f"{name}/seg"])
     assert torch.equal(sample["rotated_class_labels"], recorded[f"{name}/rlabels"].long())
     expected = regularize_rotated_boxes(recorded[f"{name}/rboxes"])
     # Through corners and back in float32, pixels up to 100.

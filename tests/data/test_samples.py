@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mtp_hf.data.masks import decode_maps
+from mtp_hf.data.masks import decode_masks
 from mtp_hf.data.samples import gray_map_to_labels, image_to_tensor, samrs_row_to_sample
 
 
@@ -34,7 +34,7 @@ def test_row_becomes_a_raw_sample(encode):
     assert sample["image"][:, 0, 1].tolist() == [3, 4, 5]
     assert sample["boxes"].tolist() == [[2, 1, 5, 3], [0, 0, 1, 1]]
     assert sample["class_labels"].tolist() == [4, 1]
-    assert decode_maps(sample["instance_masks"]).sum(dim=(1, 2)).tolist() == [6, 1]
+    assert decode_masks(sample["instance_masks"]).sum(dim=(1, 2)).tolist() == [6, 1]
     assert sample["polygons"].tolist() == [[0, 1, 5, 1, 5, 3, 0, 3]]
     assert sample["rotated_class_labels"].tolist() == [3]
     assert (sample["image_id"], sample["dataset"]) == ("P0001", "sior")
@@ -92,7 +92,7 @@ def test_rows_without_objects_have_zero_objects(encode):
     )
     sample = samrs_row_to_sample(row, "sior", num_classes=5)
     assert sample["boxes"].shape == (0, 4)
-    assert decode_maps(sample["instance_masks"]).shape == (0, 4, 6)
+    assert decode_masks(sample["instance_masks"]).shape == (0, 4, 6)
     assert sample["polygons"].shape == (0, 8)
     assert sample["rotated_class_labels"].shape == (0,)
 
