@@ -32,6 +32,7 @@ class Sprite(NamedTuple):
     outline: list[np.ndarray]  # their union is the instance mask
     height: float  # length of the shadow
     under: list[tuple[np.ndarray, Color]]  # painted on the ground before any shadow
+    clearance: list[np.ndarray]  # what must be free besides the object
 
 
 def place(points: np.ndarray, pose: Pose) -> np.ndarray:
@@ -39,6 +40,13 @@ def place(points: np.ndarray, pose: Pose) -> np.ndarray:
     cos, sin = np.cos(pose.angle), np.sin(pose.angle)
     rotation = np.array([[cos, sin], [-sin, cos]])
     return np.asarray(points, np.float64) @ rotation + (pose.x, pose.y)
+
+
+def place_all(polygons: list[np.ndarray], pose: Pose) -> list[np.ndarray]:
+    """`place` many polygons in one go."""
+    ends = np.cumsum([len(points) for points in polygons])
+    moved = place(np.concatenate(polygons), pose) if polygons else np.zeros((0, 2))
+    return [moved[end - len(p) : end] for p, end in zip(polygons, ends, strict=True)]
 
 
 def rectangle(left: float, top: float, right: float, bottom: float) -> np.ndarray:
@@ -152,9 +160,9 @@ class Canvas:
 
     def add_shadow(self, outline: list[np.ndarray], pose: Pose, reach: np.ndarray) -> None:
         """Note the shadow of an object whose top is `reach` (x, y) away from its foot."""
-        for step in np.linspace(0, 1, 5):
-            for points in outline:
-                self._shadow_draw.polygon(self._pixels(place(points, pose) + step * reach), 255)
+        for points in place_all(outline, pose):
+            for step in np.linspace(0, 1, 5):
+                self._shadow_draw.polygon(self._pixels(points + step * reach), 255)
 
     def start_painting(self, shadow_strength: float) -> None:
         """Close the grounds: lay markings and shadows on them. Sprites can be painted then."""
@@ -170,8 +178,9 @@ class Canvas:
     def paint(self, parts: list[tuple[np.ndarray, Color]], pose: Pose) -> None:
         """Fill the polygons of a sprite; an RGBA colour lets what is under it through."""
         assert self._fine is not None, "start_painting comes first"
-        for points, color in parts:
-            self._fine.polygon(self._pixels(place(points, pose)), fill=tuple(color))
+        placed = place_all([points for points, _ in parts], pose)
+        for points, (_, color) in zip(placed, parts, strict=True):
+            self._fine.polygon(self._pixels(points), fill=tuple(color))
 
     def mask(self, polygons: list[np.ndarray]) -> np.ndarray:
         """Pixels `(size, size)` of bool that the polygons cover by half or more."""

@@ -11,7 +11,15 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw
 
-from mtp_hf.dataset_scripts._demo_canvas import Canvas, Color, Pose, Sprite, place, rectangle
+from mtp_hf.dataset_scripts._demo_canvas import (
+    Canvas,
+    Color,
+    Pose,
+    Sprite,
+    place,
+    place_all,
+    rectangle,
+)
 
 LAND, WATER, APRON, ROAD, PAD = range(5)
 FAR = 400.0  # beyond the border of every picture
@@ -111,8 +119,9 @@ class Scene:
             if attempt % TRIES_PER_SHAPE == 0:
                 seed = int(self.rng.integers(2**32))
                 trial = make(np.random.default_rng(seed), light=0.0)
+                box = _bounds(trial)
             where = pose()
-            if self._fits(kind, trial, where, grounds):
+            if self._fits(kind, box, trial.clearance, where, grounds):
                 # The same shape again, now lit from the right side.
                 sprite = make(np.random.default_rng(seed), light=self.sun - where.angle)
                 self.items.append((kind, sprite, where))
@@ -123,8 +132,9 @@ class Scene:
         """Paint all items; labelled ones come back in the order of painting."""
         reach = -np.array([np.cos(self.sun), np.sin(self.sun)])
         for _, sprite, pose in self.items:
-            for points, color in sprite.under:
-                self.canvas.add_marking(place(points, pose), color)
+            placed = place_all([points for points, _ in sprite.under], pose)
+            for points, (_, color) in zip(placed, sprite.under, strict=True):
+                self.canvas.add_marking(points, color)
             if sprite.height:
                 self.canvas.add_shadow(sprite.outline, pose, reach * sprite.height)
         self.canvas.start_painting(shadow_strength=0.55)
@@ -132,22 +142,32 @@ class Scene:
         for kind, sprite, pose in self.items:
             self.canvas.paint(sprite.parts, pose)
             if kind is not None:
-                polygon = _corners(kind, sprite, pose) * self.canvas.scale
-                mask = self.canvas.mask([place(points, pose) for points in sprite.outline])
+                # A circle has no direction: its box stays upright.
+                facing = pose._replace(angle=0.0) if kind == "tank" else pose
+                polygon = place(_bounds(sprite), facing) * self.canvas.scale
+                mask = self.canvas.mask(place_all(sprite.outline, pose))
                 found.append(DemoObject(kind, polygon, mask))
         return self.canvas.finish(), found
 
-    def _fits(self, kind: str | None, sprite: Sprite, pose: Pose, grounds: tuple[int, ...]) -> bool:
-        box = _corners("", sprite, pose)
-        is_inside = (box > MARGIN).all() and (box < self.extent - MARGIN).all()
-        if kind is not None and not is_inside:
+    def _fits(
+        self,
+        kind: str | None,
+        box: np.ndarray,
+        clearance: list[np.ndarray],
+        pose: Pose,
+        grounds: tuple[int, ...],
+    ) -> bool:
+        """Take the place for an object if it is free and of the right ground all over."""
+        inside = place(box, pose)
+        is_whole = (inside > MARGIN).all() and (inside < self.extent - MARGIN).all()
+        if kind is not None and not is_whole:
             return False
-        needed = [_corners("", sprite, pose, grow=GAP)]
-        needed += [place(points, pose) for points, _ in sprite.under]
-        area = self._cover(needed)
-        if not area.any() or (self.taken & area).any():
+        column, row = (int(v * self.canvas.scale) for v in (pose.x, pose.y))
+        if self.taken[row, column] or self.canvas.ground[row, column] not in grounds:
             return False
-        if not np.isin(self.canvas.ground[area], grounds).all():
+        grown = box + GAP * np.sign(box - box.mean(axis=0))
+        area = self._cover(place_all([grown, *clearance], pose))
+        if (self.taken & area).any() or not np.isin(self.canvas.ground[area], grounds).all():
             return False
         self.taken |= area
         return True
@@ -161,10 +181,7 @@ class Scene:
         return np.asarray(mask)
 
 
-def _corners(kind: str, sprite: Sprite, pose: Pose, grow: float = 0) -> np.ndarray:
-    """Box of the outline in the sprite's frame: clockwise, first corner behind left of its nose."""
+def _bounds(sprite: Sprite) -> np.ndarray:
+    """Box of the outline in the sprite's frame: clockwise from behind left of its nose."""
     points = np.concatenate(sprite.outline)
-    if kind == "tank":  # a circle has no direction
-        pose = pose._replace(angle=0.0)
-    (left, top), (right, bottom) = points.min(axis=0) - grow, points.max(axis=0) + grow
-    return place(rectangle(left, top, right, bottom), pose)
+    return rectangle(*points.min(axis=0), *points.max(axis=0))

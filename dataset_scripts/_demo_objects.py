@@ -65,31 +65,31 @@ def ship(rng: np.random.Generator, light: float, moving: bool) -> Sprite:
         (rectangle(-0.64 * a, -0.56 * b, -0.6 * a, 0.56 * b), GLASS),
         (ellipse(-0.76 * a, 0, 0.05 * length, 0.05 * length), shade(hull_color, 0.9)),
     ]
-    under = _wake(rng, a, b) if moving else []
-    return Sprite(parts, [hull], 1.6, under)
+    if not moving:
+        return Sprite(parts, [hull], 1.6, [], [])
+    return Sprite(parts, [hull], 1.6, *_wake(rng, a, b))
 
 
-def _wake(rng: np.random.Generator, a: float, b: float) -> list[tuple[np.ndarray, Color]]:
-    """Foam behind a ship, thinning out, and the two waves that leave its bow."""
-    length = a * rng.uniform(1.0, 1.6)
-    trail = np.array(
-        [(-0.9 * a, -0.6 * b), (-a - length, -0.9 * b), (-a - length, 0.9 * b), (-0.9 * a, 0.6 * b)]
+def _wake(
+    rng: np.random.Generator, a: float, b: float
+) -> tuple[list[tuple[np.ndarray, Color]], list[np.ndarray]]:
+    """Foam behind a ship and along the two waves that leave its bow; and the water it needs."""
+    end = -a * (1 + rng.uniform(1.0, 1.6))
+    trail = np.array([(-0.9 * a, -0.6 * b), (end, -0.9 * b), (end, 0.9 * b), (-0.9 * a, 0.6 * b)])
+    behind, beside = rng.uniform(0, 1, 70) ** 1.6, np.repeat(np.linspace(0, 1, 26), 2)
+    sides = np.tile((1.0, -1.0), 26)
+    x = np.concatenate([-0.92 * a + (end + a) * behind, a * (0.92 - 1.5 * beside)])
+    y = np.concatenate(
+        [rng.normal(size=70) * b * (0.3 + 0.45 * behind), sides * b * (0.25 + 1.55 * beside)]
     )
+    centres = np.stack([x, y], axis=1) + rng.normal(size=(122, 2)) * 0.25
+    sizes = np.concatenate([rng.uniform(0.5, 1.3, 70), rng.uniform(0.4, 0.9, 52)])
+    opacity = np.concatenate([92 * (1 - behind) + 14, 95 * (1 - beside) + 6]).astype(int)
+    drops = ellipse(0, 0, 1.75, 0.7, 10) * sizes[:, None, None] + centres[:, None]  # (122, 10, 2)
     foam: list[tuple[np.ndarray, Color]] = [(trail, (170, 200, 206, 34))]
-    for away in rng.uniform(0, 1, 70) ** 1.6:
-        x = -0.92 * a - length * away
-        y = rng.normal() * b * (0.3 + 0.45 * away)
-        size = rng.uniform(0.5, 1.3)
-        drop = ellipse(x, y, 1.7 * size, 0.7 * size, 10)
-        foam.append((drop, (232, 242, 244, int(92 * (1 - away)) + 14)))
-    for away in np.linspace(0, 1, 26):  # bow waves: drops along two lines that drift apart
-        for flip in (1, -1):
-            x = a * (0.92 - 1.5 * away) + rng.normal() * 0.3
-            y = flip * b * (0.25 + 1.55 * away) + rng.normal() * 0.25
-            size = rng.uniform(0.4, 0.9)
-            drop = ellipse(x, y, 1.8 * size, 0.7 * size, 8)
-            foam.append((drop, (226, 240, 242, int(95 * (1 - away)) + 6)))
-    return foam
+    foam += [(drop, (230, 241, 243, int(o))) for drop, o in zip(drops, opacity, strict=True)]
+    waves = np.array([(0.95 * a, 0), (-0.6 * a, -1.9 * b), (-0.6 * a, 1.9 * b)])
+    return foam, [trail, waves]
 
 
 def plane(rng: np.random.Generator, light: float) -> Sprite:
@@ -144,7 +144,7 @@ def plane(rng: np.random.Generator, light: float) -> Sprite:
         (rectangle(-0.98 * a, -0.3 * body, -0.66 * a, 0.3 * body), accent),
         (rectangle(0.84 * a, -0.55 * body, 0.9 * a, 0.55 * body), GLASS),
     ]
-    return Sprite(parts, outline, 2.6, [])
+    return Sprite(parts, outline, 2.6, [], [])
 
 
 def tank(rng: np.random.Generator, light: float) -> Sprite:
@@ -167,7 +167,7 @@ def tank(rng: np.random.Generator, light: float) -> Sprite:
         (stroke(tuple(stair * 0.2 * radius), tuple(stair * 0.95 * radius), 0.7), shade(color, 0.6)),
         (ellipse(0, 0, 0.1 * radius, 0.1 * radius), shade(color, 0.6)),
     ]
-    return Sprite(parts, [ellipse(0, 0, radius, radius)], 5.0, [])
+    return Sprite(parts, [ellipse(0, 0, radius, radius)], 5.0, [], [])
 
 
 def court(rng: np.random.Generator, light: float) -> Sprite:
@@ -196,7 +196,7 @@ def court(rng: np.random.Generator, light: float) -> Sprite:
         (net - (0.7 * np.cos(light), 0.7 * np.sin(light)), (18, 24, 32, 150)),
         (net, (52, 58, 60)),
     ]
-    return Sprite(parts, [pad], 0.0, [])
+    return Sprite(parts, [pad], 0.0, [], [])
 
 
 def truck(rng: np.random.Generator, light: float) -> Sprite:
@@ -217,7 +217,7 @@ def truck(rng: np.random.Generator, light: float) -> Sprite:
     ]
     for x in np.linspace(-0.8 * a, 0.26 * a, 4):
         parts.append((stroke((x, -0.92 * b), (x, 0.92 * b), 0.4), shade(cargo_color, 0.7)))
-    return Sprite(parts, [cab, cargo, frame], 2.2, [])
+    return Sprite(parts, [cab, cargo, frame], 2.2, [], [])
 
 
 def car(rng: np.random.Generator, light: float) -> Sprite:
@@ -237,7 +237,7 @@ def car(rng: np.random.Generator, light: float) -> Sprite:
         (roof, shade(color, 0.9)),
         (roof * (0.8, 0.72) + sunny, shade(color, 1.4)),
     ]
-    return Sprite(parts, [body], 1.8, [])
+    return Sprite(parts, [body], 1.8, [], [])
 
 
 def roof(rng: np.random.Generator, light: float) -> Sprite:
@@ -259,7 +259,7 @@ def roof(rng: np.random.Generator, light: float) -> Sprite:
             x, y = rng.uniform(-0.6, 0.6) * a, rng.uniform(-0.5, 0.5) * b
             unit = rectangle(x, y, x + 3, y + 2.2)
             parts += [(unit + 0.6, (30, 30, 34, 120)), (unit, shade(color, 1.5))]
-    return Sprite(parts, [base], 4.0, [])
+    return Sprite(parts, [base], 4.0, [], [])
 
 
 def tree(rng: np.random.Generator, light: float) -> Sprite:
@@ -275,4 +275,4 @@ def tree(rng: np.random.Generator, light: float) -> Sprite:
         middle = rng.uniform(-0.45, 0.45, 2) * radius + sun * radius * 0.08 * i
         size = radius * rng.uniform(0.3, 0.5)
         parts.append((ellipse(*middle, size, size, 12), shade(color, 0.9 + 0.1 * i)))
-    return Sprite(parts, [crown], 3.4, [])
+    return Sprite(parts, [crown], 3.4, [], [])
