@@ -228,7 +228,7 @@ class _WeightedRows(torch.autograd.Function):
         grad = grad_pooled.new_zeros(ctx.shape)
         if rows.numel() == 0:
             return grad, None, None
-        sorted_rows, order = rows.flatten().sort()
+        sorted_rows, order = rows.flatten().sort(stable=True)
         positions = torch.arange(batch * height * width + 1, device=rows.device, dtype=rows.dtype)
         bag_starts = torch.searchsorted(sorted_rows, positions, out_int32=True)
         bins = torch.div(order, rows.shape[2], rounding_mode="floor").to(rows.dtype)
