@@ -54,7 +54,9 @@ def test_ground_truth_joins_the_sampled_regions_first():
 
 
 def test_image_without_objects_samples_background_only():
-    sample = _head().sample([torch.rand(5, 4).cumsum(1)], [torch.zeros(0, 4)], [torch.zeros(0).long()])
+    sample = _head().sample(
+        [torch.rand(5, 4).cumsum(1)], [torch.zeros(0, 4)], [torch.zeros(0).long()]
+    )
     assert sample[0].labels.tolist() == [-1] * 5
 
 

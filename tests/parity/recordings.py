@@ -1,5 +1,6 @@
 """Read recordings of the original code and compare with them."""
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -37,6 +38,14 @@ class Recording:
         expected = self.tensors[key]
         error = float((gradient - expected).abs().max() / expected.abs().max().clamp_min(1e-12))
         assert error <= tolerance, f"{key}: {error:.2e}"
+
+
+def recorded_weights(folder: Path, manifest: dict, salt: str) -> dict[str, torch.Tensor]:
+    """Make the weights of a recording that stores only names, with the recipe beside it."""
+    spec = importlib.util.spec_from_file_location("recorded_recipe", folder / "recipe.py")
+    recipe = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(recipe)
+    return recipe.from_manifest(manifest, salt)
 
 
 def first_of_each(monkeypatch) -> None:
