@@ -96,8 +96,9 @@ class Scene:
         kind: str | None,
         make: Callable[..., Sprite],
         pose: Callable[[], Pose],
+        *,
         grounds: tuple[int, ...],
-        count: int,
+        count: int = 1,
         tries: int = 25,
     ) -> None:
         """Stand up to `count` objects where they fit; `kind` None is clutter without a label."""
@@ -105,13 +106,14 @@ class Scene:
             return
         for _ in range(count):
             if kind is None or self.num_objects < MAX_OBJECTS:
-                self._stand(kind, make, pose, grounds, tries)
+                self._stand(kind, make, pose, grounds=grounds, tries=tries)
 
     def _stand(
         self,
         kind: str | None,
         make: Callable[..., Sprite],
         pose: Callable[[], Pose],
+        *,
         grounds: tuple[int, ...],
         tries: int,
     ) -> None:
@@ -121,7 +123,8 @@ class Scene:
                 trial = make(np.random.default_rng(seed), light=0.0)
                 box = _bounds(trial)
             where = pose()
-            if self._fits(kind, box, trial.clearance, where, grounds):
+            is_whole = kind is not None  # clutter may be cut by the border
+            if self._fits([box, *trial.clearance], where, grounds, is_whole=is_whole):
                 # The same shape again, now lit from the right side.
                 sprite = make(np.random.default_rng(seed), light=self.sun - where.angle)
                 self.items.append((kind, sprite, where))
@@ -150,17 +153,19 @@ class Scene:
         return self.canvas.finish(), found
 
     def _fits(
-        self,
-        kind: str | None,
-        box: np.ndarray,
-        clearance: list[np.ndarray],
-        pose: Pose,
-        grounds: tuple[int, ...],
+        self, shapes: list[np.ndarray], pose: Pose, grounds: tuple[int, ...], *, is_whole: bool
     ) -> bool:
-        """Take the place for an object if it is free and of the right ground all over."""
+        """Take the place of an object if it is free and of the right ground all over.
+
+        Args:
+            shapes: box of the object, then what else must be free, in its frame.
+            pose: where it would stand.
+            grounds: kinds of ground it may stand on.
+            is_whole: the box must lie within the picture.
+        """
+        box, *clearance = shapes
         inside = place(box, pose)
-        is_whole = (inside > MARGIN).all() and (inside < self.extent - MARGIN).all()
-        if kind is not None and not is_whole:
+        if is_whole and not ((inside > MARGIN) & (inside < self.extent - MARGIN)).all():
             return False
         column, row = (int(v * self.canvas.scale) for v in (pose.x, pose.y))
         if self.taken[row, column] or self.canvas.ground[row, column] not in grounds:

@@ -58,7 +58,9 @@ def harbor(scene: Scene) -> None:
 
     _ships(scene, int(rng.integers(2, 5)), berth)
     if scene.chance(0.5):
-        scene.put("tank", objects.tank, scene.aligned, (LAND,), int(rng.integers(1, 3)))
+        scene.put(
+            "tank", objects.tank, scene.aligned, grounds=(LAND,), count=int(rng.integers(1, 3))
+        )
     _clutter(scene, roofs=3, trees=9)
 
 
@@ -95,8 +97,10 @@ def airfield(scene: Scene) -> None:
         return scene.pose(_pick(rng, list(stands)), scene.between(-half + 18, 6), turn)
 
     _road(scene, -half - scene.between(11, 15), vehicles=int(rng.integers(0, 3)))
-    scene.put("plane", objects.plane, parked, (APRON,), int(rng.integers(1, 4)))
-    scene.put("plane", objects.plane, scene.anywhere, (APRON,), int(rng.integers(0, 3)))
+    scene.put("plane", objects.plane, parked, grounds=(APRON,), count=int(rng.integers(1, 4)))
+    scene.put(
+        "plane", objects.plane, scene.anywhere, grounds=(APRON,), count=int(rng.integers(0, 3))
+    )
     _clutter(scene, roofs=3, trees=12)
 
 
@@ -111,9 +115,11 @@ def tank_farm(scene: Scene) -> None:
     for v in (top, bottom):  # banks
         canvas.add_marking(scene.strip(v - 0.9, v + 0.9, left, right), (206, 198, 180, 190))
     _road(scene, top - scene.between(12, 16), vehicles=int(rng.integers(1, 4)))
-    scene.put("tank", objects.tank, scene.aligned, (PAD,), int(rng.integers(2, 6)))
+    scene.put("tank", objects.tank, scene.aligned, grounds=(PAD,), count=int(rng.integers(2, 6)))
     if "tank" not in scene.kinds:
-        scene.put("truck", objects.truck, scene.aligned, (PAD,), int(rng.integers(2, 5)))
+        scene.put(
+            "truck", objects.truck, scene.aligned, grounds=(PAD,), count=int(rng.integers(2, 5))
+        )
     _clutter(scene, roofs=3, trees=8)
 
 
@@ -128,7 +134,7 @@ def suburb(scene: Scene) -> None:
         along, across = start + index * step, scene.between(-5, -4)
         u, v = (along, across) if turn else (across, along)
         where = partial(scene.pose, u, v, turn)
-        scene.put("court", objects.court, where, (LAND,), 1, tries=3)
+        scene.put("court", objects.court, where, grounds=(LAND,), tries=3)
     _clutter(scene, roofs=6, trees=16)
 
 
@@ -146,7 +152,9 @@ def farmland(scene: Scene) -> None:
                     canvas.add_marking(scene.strip(low, high, u, u + 0.9), (60, 52, 34, 46))
     _road(scene, 0.0, vehicles=int(rng.integers(2, 5)))
     if scene.chance(0.35):
-        scene.put("tank", objects.tank, scene.aligned, (LAND,), int(rng.integers(1, 3)))
+        scene.put(
+            "tank", objects.tank, scene.aligned, grounds=(LAND,), count=int(rng.integers(1, 3))
+        )
     _clutter(scene, roofs=2, trees=18)
 
 
@@ -184,7 +192,7 @@ def _road(scene: Scene, v: float, vehicles: int) -> None:
     for _ in range(vehicles if kinds else 0):
         kind = _pick(rng, kinds)
         make = objects.truck if kind == "truck" else objects.car
-        scene.put(kind, make, lane, DRY, 1)
+        scene.put(kind, make, lane, grounds=DRY)
 
 
 def _ships(scene: Scene, count: int, berth: Callable[[], Pose] | None = None) -> None:
@@ -192,14 +200,21 @@ def _ships(scene: Scene, count: int, berth: Callable[[], Pose] | None = None) ->
         moored = berth is not None and scene.chance(0.5)
         make = partial(objects.ship, moving=not moored)
         where = berth if berth is not None and moored else scene.anywhere
-        scene.put("ship", make, where, (WATER,), 1, tries=30)
+        scene.put("ship", make, where, grounds=(WATER,), tries=30)
 
 
 def _clutter(scene: Scene, roofs: int, trees: int) -> None:
     rng = scene.rng
     num_trees = int(rng.integers(trees // 2, trees + 1))
-    scene.put(None, objects.roof, scene.aligned, (LAND,), int(rng.integers(roofs + 1)), tries=5)
-    scene.put(None, objects.tree, scene.anywhere, (LAND,), num_trees, tries=3)
+    scene.put(
+        None,
+        objects.roof,
+        scene.aligned,
+        grounds=(LAND,),
+        count=int(rng.integers(roofs + 1)),
+        tries=5,
+    )
+    scene.put(None, objects.tree, scene.anywhere, grounds=(LAND,), count=num_trees, tries=3)
 
 
 def _beach(scene: Scene, distance: float) -> None:

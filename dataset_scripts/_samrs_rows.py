@@ -113,9 +113,10 @@ class SamrsRowReader:
         """Check size and values of a gray map; number of its pixels that have a class."""
         if path is None:
             return 0
-        if read_image_size(path) != size:
-            found = "{} x {} pixels".format(*read_image_size(path))
-            _fail(path, FIELDS["ss"], found, "{} x {}, the size of the image".format(*size))
+        height, width = read_image_size(path)
+        if (height, width) != size:
+            expected = f"{size[0]} x {size[1]}, the size of the image"
+            _fail(path, FIELDS["ss"], f"{height} x {width} pixels", expected)
         if not self.check_maps:
             return 0
         try:

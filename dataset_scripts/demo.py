@@ -30,7 +30,7 @@ from mtp_hf.dataset_scripts._demo_scenes import SCENES
 from mtp_hf.dataset_scripts._rle import encode_mask
 from mtp_hf.dataset_scripts.class_names import FAST_CLASSES, SIOR_CLASSES, SOTA_CLASSES
 
-GENERATOR_VERSION = 1  # raise when pictures or annotations change
+GENERATOR_VERSION = 2  # raise when pictures or annotations change
 BACKGROUND = 255
 JPEG_QUALITY = 93
 PICKLE_PROTOCOL = 4  # as in the published files
@@ -135,7 +135,9 @@ def make_demo(
                 stem = demo_set.stem.format(split=split, index=index)
                 # Without kinds nothing is labelled: an image of ground and clutter only.
                 kinds = set(demo_set.kinds) if index % empty_every else set()
-                picture, found = draw_image([seed, number, index], image_size, kinds, index)
+                picture, found = draw_image(
+                    [seed, number, index], image_size, kinds, scene_number=index
+                )
                 writer.write(stem, picture, found)
                 stems[split].append(stem)
         for split, names in stems.items():
@@ -144,7 +146,7 @@ def make_demo(
 
 
 def draw_image(
-    seed: list[int], size: int, kinds: set[str], scene_number: int
+    seed: list[int], size: int, kinds: set[str], *, scene_number: int
 ) -> tuple[Image.Image, list[DemoObject]]:
     """Draw one picture with at least one object of `kinds`; with none where that is empty."""
     for attempt in range(20):

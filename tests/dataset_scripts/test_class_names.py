@@ -8,7 +8,6 @@ from mtp_hf.dataset_scripts.class_names import (
     SOTA_CLASSES,
     normalize_class_name,
 )
-from mtp_hf.dataset_scripts.palettes import SAMRS_BACKGROUND_COLOR, SAMRS_PALETTE
 
 ALL = {"sota": SOTA_CLASSES, "sior": SIOR_CLASSES, "fast": FAST_CLASSES}
 
@@ -50,14 +49,3 @@ def test_names_stay_distinct_when_case_and_hyphens_are_dropped(name):
 def test_official_and_published_spellings_normalize_to_the_same_name():
     assert normalize_class_name("Dry Cargo Ship") == normalize_class_name("Dry-Cargo-Ship")
     assert normalize_class_name("Expressway-Service-area") == "expresswayservicearea"
-
-
-def test_palette_has_one_colour_for_every_class_of_the_largest_set():
-    assert len(SAMRS_PALETTE) == len(set(SAMRS_PALETTE)) == len(FAST_CLASSES)
-    assert SAMRS_BACKGROUND_COLOR not in SAMRS_PALETTE
-
-
-def test_palette_begins_and_ends_as_published():
-    assert SAMRS_PALETTE[0] == (0, 127, 255)
-    assert SAMRS_PALETTE[15] == (64, 191, 127)
-    assert SAMRS_PALETTE[36] == (0, 191, 64)

@@ -110,7 +110,9 @@ def test_equal_seeds_give_equal_bytes_in_another_process(tmp_path):
 
 
 def test_other_seeds_give_other_pictures(tmp_path):
-    pictures = [draw_image([seed, 0, 1], 64, {"ship"}, 4)[0].tobytes() for seed in (0, 1)]
+    pictures = [
+        draw_image([seed, 0, 1], 64, {"ship"}, scene_number=4)[0].tobytes() for seed in (0, 1)
+    ]
     assert pictures[0] != pictures[1]
 
 
