@@ -17,8 +17,6 @@ from transformers import AutoImageProcessor, BatchFeature, ImagesKwargs
 from transformers.image_processing_backends import TorchvisionBackend
 from transformers.image_utils import PILImageResampling, SizeDict
 
-from .configuration_mtp import MTPPreTrainingConfig
-from .configuration_vit_rvsa import ViTRVSAConfig
 from .ops_boxes import rescale_boxes
 from .ops_rotated_boxes import rescale_rotated_boxes
 
@@ -185,8 +183,9 @@ def _pair(size: Tensor | Size) -> Size:
     return height, width
 
 
-_PROCESSORS = {"torchvision": MTPImageProcessor}
-AutoImageProcessor.register(ViTRVSAConfig, image_processor_classes=_PROCESSORS, exist_ok=True)
+# Under its own name instead of a config: a config imported here would travel with the processor,
+# and transformers, which imports the code of a local folder once per file it starts from, would
+# then know two classes of that config, of which the model accepts one.
 AutoImageProcessor.register(
-    MTPPreTrainingConfig, image_processor_classes=_PROCESSORS, exist_ok=True
+    MTPImageProcessor, image_processor_classes={"torchvision": MTPImageProcessor}, exist_ok=True
 )

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.logging import get_logger
+from huggingface_hub.errors import StrictDataclassError
 from safetensors.torch import load_file
 
 from mtp_hf.modeling.configuration_mask_rcnn import MaskRCNNConfig
@@ -16,9 +16,7 @@ from mtp_hf.modeling.configuration_vit_rvsa import VIT_RVSA_SIZES, ViTRVSAConfig
 from mtp_hf.modeling.convert_mtp_checkpoint import load_mae_weights
 from mtp_hf.modeling.modeling_mtp import MTPForPreTraining
 from mtp_hf.modeling.modeling_vit_rvsa import ViTRVSABackbone
-from mtp_hf.training.recipe_schema import Model, Recipe
-
-logger = get_logger(__name__)
+from mtp_hf.training.recipe_schema import Recipe
 
 
 def build_config(recipe: Recipe, class_names: Mapping[str, Sequence[str]]) -> MTPPreTrainingConfig:
@@ -44,7 +42,7 @@ def build_config(recipe: Recipe, class_names: Mapping[str, Sequence[str]]) -> MT
     for name, (config_class, fields, section) in parts.items():
         try:
             configs[name] = config_class(**fields)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, StrictDataclassError) as error:
             raise ValueError(f"recipe {recipe.name}: model.{section}: {error}") from error
     return MTPPreTrainingConfig(
         class_names={name: list(names) for name, names in class_names.items()},
@@ -54,32 +52,36 @@ def build_config(recipe: Recipe, class_names: Mapping[str, Sequence[str]]) -> MT
 
 
 def build_model(recipe: Recipe, class_names: Mapping[str, Sequence[str]]) -> MTPForPreTraining:
-    """Make the network and give its backbone the weights that the recipe starts from."""
+    """Make the network of a recipe with random weights."""
     model = MTPForPreTraining(build_config(recipe, class_names))
-    if recipe.model.init is not None:
-        start_backbone(model.backbone, recipe.model)
     if recipe.efficiency.activation_checkpointing:
         model.activation_checkpointing_enable()
     return model
 
 
-def start_backbone(backbone: ViTRVSABackbone, model: Model) -> None:
-    """Load `model.init` into a backbone and log what was used, missing and left over.
+def start_backbone(backbone: ViTRVSABackbone, init: str) -> str:
+    """Give a backbone the weights that a recipe starts from.
 
-    A folder is an encoder saved by this package; a `.pth` or `.safetensors` file holds MAE weights.
+    Args:
+        backbone: changed in place.
+        init: folder of an encoder saved by this package, or a `.pth` or `.safetensors` file of MAE
+            weights.
+
+    Returns:
+        What was used, missing and left over, for the log.
 
     Raises:
         ValueError: there is no such file, it is of another kind, or nothing in it fits.
     """
-    path = Path(model.init or "").expanduser()
+    path = Path(init).expanduser()
     if path.is_dir():
         missing, unused, num_used = _copy_encoder(path, backbone)
     else:
         report = load_mae_weights(backbone, read_weights(path))
         missing, unused, num_used = report["missing"], report["unused"], len(report["used"])
     if not num_used:
-        raise ValueError(f"model.init={model.init}: none of its {len(unused)} tensors fits")
-    logger.info(f"start from {path}: {num_used} tensors; new: {missing}; not used: {unused}")
+        raise ValueError(f"model.init={init}: none of its {len(unused)} tensors fits")
+    return f"start from {path}: {num_used} tensors; new: {missing}; not used: {unused}"
 
 
 def _copy_encoder(folder: Path, backbone: ViTRVSABackbone) -> tuple[list[str], list[str], int]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
+from transformers.utils.logging import disable_progress_bar
 
 from mtp_hf.training.loss_window import NonFiniteLossError
 from mtp_hf.training.pretraining_run import PretrainingRun
@@ -138,6 +139,7 @@ def set_up_console() -> None:
     """Show the messages of the run, and of libraries only warnings."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("mtp_hf").setLevel(logging.INFO)
+    disable_progress_bar()  # of reading and writing weights
 
 
 def _positive(text: str) -> int:

@@ -14,14 +14,19 @@ from torch import nn
 
 from mtp_hf.metrics.pretraining import PretrainingEvaluator
 from mtp_hf.metrics.tables import flatten_metrics
-from mtp_hf.training.build_model import build_model
+from mtp_hf.training.build_model import build_model, start_backbone
 from mtp_hf.training.checkpoints import find_checkpoint, load_checkpoint, save_checkpoint
 from mtp_hf.training.loaders import class_names, load_sources, train_loader, validation_loader
 from mtp_hf.training.loop import Prepared, train
 from mtp_hf.training.optim import build_optimizer, build_schedule, parameter_groups
 from mtp_hf.training.recipe import check_same_training, recipe_to_yaml
 from mtp_hf.training.recipe_schema import Recipe
-from mtp_hf.training.results import describe_network, results_text, write_results
+from mtp_hf.training.results import (
+    describe_network,
+    metric_words,
+    results_text,
+    write_results,
+)
 from mtp_hf.training.run_folder import RunFolder
 from mtp_hf.training.run_log import RunLog
 from mtp_hf.training.validation import PredictedImages, validate
@@ -54,6 +59,8 @@ class PretrainingRun:
             limit = recipe.evaluation.max_samples
             self.validation_sources = load_sources(recipe, "validation", limit=limit)
         model = build_model(recipe, class_names(recipe))
+        if recipe.model.init and not checkpoint:
+            logger.info(start_backbone(model.backbone, recipe.model.init))
         for name, (num_train, num_validation) in self.num_images.items():
             logger.info(f"{name}: {num_train} training, {num_validation} validation images")
         logger.info(describe_network(model))
@@ -141,7 +148,9 @@ class PretrainingRun:
         metrics, kept = validate(
             self.accelerator, self.prepared.model, loader, evaluator, num_kept=num_kept
         )
-        self.log.write(step, metrics=flatten_metrics(metrics))
+        flat = flatten_metrics(metrics)
+        self.log.write(step, metrics=flat)
+        logger.info(f"step {step}, validation in percent: {metric_words(flat)}")
         return metrics, kept
 
 

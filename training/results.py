@@ -98,6 +98,12 @@ def results_text(folder: RunFolder, metrics: Mapping[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
+def metric_words(metrics: Mapping[str, float]) -> str:
+    """Write the pooled metrics in one line."""
+    rows = metric_rows({}, metrics)[1:]
+    return ", ".join(f"{heading} {value}" for name, heading, value in rows if name == "pooled")
+
+
 def describe_network(network: MTPForPreTraining) -> str:
     """Count parameters: all, backbone, each decoder with its classifiers."""
     parts = {"backbone": network.backbone.num_parameters()}

@@ -191,7 +191,7 @@ def _eval_results(facts: RunFacts) -> list[EvalResult]:
         EvalResult(
             task_type=TASKS[task][0],
             task_name=TASKS[task][1],
-            dataset_type="generated" if facts.is_demo else f"samrs-{source.config}",
+            dataset_type=f"{'generated' if facts.is_demo else 'samrs'}-{source.config}",
             dataset_name=_dataset_title(facts, source),
             dataset_split="validation",
             metric_type=metric_type,

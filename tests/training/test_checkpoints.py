@@ -5,7 +5,6 @@ import random
 import numpy as np
 import pytest
 import torch
-from tiny_run import batch_of_step, prepare
 
 from mtp_hf.training.checkpoints import (
     find_checkpoint,
@@ -16,6 +15,7 @@ from mtp_hf.training.checkpoints import (
 )
 from mtp_hf.training.loop import train_step
 from mtp_hf.training.loss_window import LossWindow
+from tests.training.tiny_run import batch_of_step, prepare
 
 
 @pytest.fixture

@@ -5,13 +5,13 @@ import dataclasses
 import pytest
 import torch
 from accelerate import Accelerator
-from tiny_run import TwoLossModel, batch_of_step, prepare
 
 from mtp_hf.training.checkpoints import load_checkpoint, save_checkpoint
 from mtp_hf.training.loop import batch_to_device, is_due, progress_words, train
 from mtp_hf.training.loss_window import NonFiniteLossError
 from mtp_hf.training.optim import learning_rate_factor
 from mtp_hf.training.run_log import RunLog, read_log
+from tests.training.tiny_run import TwoLossModel, batch_of_step, prepare
 
 
 @pytest.fixture

@@ -31,6 +31,7 @@ TINY_MODEL = [
     "model.instance.mask_hidden_size=8",
     "model.instance.mask_num_convs=1",
     "data.image_size=112",
+    *(f"data.sources.{name}.batch_size=2" for name in ("sior", "sota_rbb", "fast")),
     "efficiency.num_workers=0",
 ]
 

@@ -1,0 +1,147 @@
+"""Claims about making the network of a recipe and the weights it starts from."""
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from mtp_hf.modeling.configuration_vit_rvsa import VIT_RVSA_SIZES
+from mtp_hf.training.build_model import (
+    build_config,
+    build_model,
+    read_weights,
+    start_backbone,
+)
+from mtp_hf.training.recipe import load_recipe
+from tests.training.tiny_run import TINY_MODEL
+
+NAMES = {"sior": ["ship", "plane"], "sota_rbb": ["ship"], "fast": ["car"]}
+
+
+def _recipe(*overrides):
+    return load_recipe("pretrain/demo", overrides=[*TINY_MODEL, *overrides])
+
+
+def _mae_weights(recipe):
+    """Weights of a plain ViT with a class token, under MAE's names, of the recipe's size."""
+    backbone = build_model(recipe, NAMES).backbone
+    own = backbone.state_dict()
+    table = own["embeddings.position_embeddings"]
+    weights = {
+        "pos_embed": torch.cat([torch.full_like(table[:, :1], 9.0), torch.rand_like(table)], 1),
+        "cls_token": torch.zeros(1, 1, table.shape[-1]),
+        "patch_embed.proj.weight": torch.rand_like(own["embeddings.patch_embeddings.weight"]),
+        "blocks.0.attn.qkv.weight": torch.rand_like(own["layers.0.attention.qkv.weight"]),
+    }
+    return weights
+
+
+def test_the_published_rows_describe_the_published_sizes():
+    for row, size in (("vit_b_rvsa", "base"), ("vit_l_rvsa", "large")):
+        recipe = load_recipe("pretrain/samrs", result=row)
+        config = build_config(recipe, {"sota_rbb": ["a"], "sior": ["b"], "fast": ["c"]})
+        for field, value in VIT_RVSA_SIZES[size].items():
+            assert getattr(config.backbone_config, field) == value
+        assert config.semantic_config.hidden_size == 256
+        assert config.instance_config.box_num_samples == 512
+        assert list(config.class_names) == ["sota_rbb", "sior", "fast"]
+        assert config.original_losses is False
+
+
+def test_the_native_size_is_the_training_size_and_overrides_reach_their_configs():
+    config = build_config(_recipe("model.rotated.nms_iou=0.2"), NAMES)
+    assert config.backbone_config.image_size == 112
+    assert config.backbone_config.hidden_size == 16
+    assert config.rotated_config.nms_iou == 0.2
+    assert config.instance_config.nms_iou == 0.5
+
+
+def test_the_tasks_of_each_source_become_those_of_the_network():
+    config = build_config(_recipe("data.sources.fast.tasks=[ss, is]"), NAMES)
+    assert config.dataset_tasks["fast"] == ["ss", "is"]
+    assert config.dataset_tasks["sior"] == ["ss", "is", "rd"]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (
+            "model.semantic.hiden_size=3",
+            r"model\.semantic: UperNetRSConfig has no field hiden_size",
+        ),
+        ("model.instance.hidden_size=wide", r"model\.instance: .*hidden_size"),
+        (
+            "model.backbone_overrides.num_attention_heads=3",
+            r"model\.backbone_overrides: .*multiple",
+        ),
+    ],
+)
+def test_a_config_field_that_does_not_fit_is_named_with_its_section(override, message):
+    with pytest.raises(ValueError, match=rf"(?s)recipe pretrain/demo: {message}"):
+        build_config(_recipe(override), NAMES)
+
+
+def test_activation_checkpointing_is_switched_on_by_the_recipe():
+    assert not build_model(_recipe(), NAMES).backbone.is_activation_checkpointing
+    model = build_model(_recipe("efficiency.activation_checkpointing=true"), NAMES)
+    assert model.backbone.is_activation_checkpointing
+
+
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+def test_mae_weights_start_the_backbone_without_the_class_token(tmp_path, suffix):
+    weights = _mae_weights(_recipe())
+    path = tmp_path / f"mae.{suffix}"
+    if suffix == "pth":
+        torch.save({"model": weights}, path)
+    else:
+        save_file(weights, path)
+    backbone = build_model(_recipe(), NAMES).backbone
+    report = start_backbone(backbone, str(path))
+    assert "3 tensors" in report
+    assert "cls_token" in report
+    own = backbone.state_dict()
+    assert torch.equal(own["embeddings.position_embeddings"], weights["pos_embed"][:, 1:])
+    assert torch.equal(own["layers.0.attention.qkv.weight"], weights["blocks.0.attn.qkv.weight"])
+
+
+def test_a_saved_encoder_starts_the_backbone(tmp_path):
+    encoder = build_model(_recipe(), NAMES).backbone
+    encoder.save_pretrained(tmp_path)
+    backbone = build_model(_recipe(), NAMES).backbone
+    start_backbone(backbone, str(tmp_path))
+    for name, value in encoder.state_dict().items():
+        assert torch.equal(backbone.state_dict()[name], value), name
+
+
+def test_an_encoder_of_another_native_size_is_refused_with_the_way_out(tmp_path):
+    build_model(_recipe(), NAMES).backbone.save_pretrained(tmp_path)
+    message = r"tables for 112 px.*add model\.backbone_overrides\.image_size=112"
+    with pytest.raises(ValueError, match=message):
+        start_backbone(build_model(_recipe("data.image_size=128"), NAMES).backbone, str(tmp_path))
+
+
+def test_an_encoder_of_another_width_is_refused(tmp_path):
+    build_model(_recipe(), NAMES).backbone.save_pretrained(tmp_path)
+    wider = build_model(_recipe("model.backbone_overrides.hidden_size=32"), NAMES).backbone
+    with pytest.raises(ValueError, match="another size of network"):
+        start_backbone(wider, str(tmp_path))
+
+
+def test_weights_of_which_nothing_fits_are_refused(tmp_path):
+    save_file({"something.else": torch.zeros(1)}, tmp_path / "x.safetensors")
+    with pytest.raises(ValueError, match="none of its 1 tensors fits"):
+        start_backbone(build_model(_recipe(), NAMES).backbone, str(tmp_path / "x.safetensors"))
+
+
+def test_a_missing_file_is_named():
+    with pytest.raises(ValueError, match=r"model\.init=nowhere\.pth: no such file or folder"):
+        start_backbone(build_model(_recipe(), NAMES).backbone, "nowhere.pth")
+
+
+def test_a_pickle_that_would_run_code_is_refused(tmp_path):
+    class Harmful:
+        def __reduce__(self):
+            return (print, ("code was run",))
+
+    torch.save({"model": Harmful()}, tmp_path / "bad.pth")
+    with pytest.raises(ValueError, match=r"bad\.pth: cannot be read as weights"):
+        read_weights(tmp_path / "bad.pth")

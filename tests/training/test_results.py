@@ -1,0 +1,38 @@
+"""Claims about what a run leaves, beyond the files checked in test_pretrain."""
+
+import numpy as np
+import torch
+
+from mtp_hf.training.build_model import build_model
+from mtp_hf.training.results import _per_class, describe_network, metric_words
+
+NAMES = {"sior": ["ship", "plane"], "sota_rbb": ["ship"], "fast": ["car"]}
+
+
+def test_the_parts_of_the_network_add_up(tiny_recipe):
+    network = build_model(tiny_recipe, NAMES)
+    text = describe_network(network)
+    total = sum(parameter.numel() for parameter in network.parameters())
+    assert text.startswith(f"{total / 1e6:.2f} million parameters: backbone ")
+    assert [part.split()[0] for part in text.split(": ")[1].split(", ")] == [
+        "backbone",
+        "ss",
+        "is",
+        "rd",
+    ]
+
+
+def test_a_line_shows_the_pooled_metrics_in_percent():
+    metrics = {"sior/ss/miou": 0.1, "pooled/ss/miou": 0.5, "pooled/rd/ap50": float("nan")}
+    assert metric_words(metrics) == "mIoU 50.0, rotated AP50 -"
+
+
+def test_class_metrics_become_lists_with_null_for_undefined(tiny_recipe):
+    network = build_model(tiny_recipe, NAMES)
+    metrics = {name: {"ss": {"per_class": {"iou": np.array([0.5, np.nan])}}} for name in NAMES} | {
+        "pooled": {},
+        "tables": {},
+    }
+    found = _per_class(network, metrics)
+    assert found["sota_rbb"] == {"classes": ["ship"], "ss": {"iou": [0.5, None]}}
+    assert torch.is_tensor(next(network.parameters()))

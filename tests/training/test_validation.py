@@ -1,0 +1,110 @@
+"""Claims about validation."""
+
+import dataclasses
+
+import pytest
+import torch
+from torch import nn
+
+from mtp_hf.metrics.pretraining import PretrainingEvaluator
+from mtp_hf.training.loaders import class_names, load_sources, validation_loader
+from mtp_hf.training.validation import predict_batch, validate
+
+
+class PerfectNetwork(nn.Module):
+    """Predicts the labels it was given beforehand, by image."""
+
+    def __init__(self, loader):
+        super().__init__()
+        self.answers = {}
+        for batch in loader:
+            for label in batch["labels"]:
+                self.answers[label["dataset"]] = self.answers.get(label["dataset"], []) + [label]
+        self.calls = []
+
+    def predict(self, pixel_values, datasets, sizes):
+        self.calls.append((pixel_values.dtype, self.training, torch.is_grad_enabled()))
+        start = sum(len(call) for call in getattr(self, "seen", {}).get(datasets[0], []))
+        self.seen = getattr(self, "seen", {})
+        self.seen.setdefault(datasets[0], []).append(datasets)
+        labels = self.answers[datasets[0]][start : start + len(datasets)]
+        return [_answer(label) for label in labels]
+
+
+def _answer(label):
+    height, width = label["size"]
+    return {
+        "ss": {"semantic_map": label["semantic_labels"][:height, :width]},
+        "is": {
+            "scores": torch.ones(len(label["boxes"])),
+            "labels": label["class_labels"],
+            "boxes": label["boxes"],
+            "masks": label["instance_masks"][:, :height, :width],
+        },
+        "rd": {
+            "scores": torch.ones(len(label["rotated_boxes"])),
+            "labels": label["rotated_class_labels"],
+            "rotated_boxes": label["rotated_boxes"],
+        },
+    }
+
+
+@pytest.fixture
+def loader(samrs_recipe):
+    sources = load_sources(samrs_recipe, "validation")
+    return validation_loader(samrs_recipe, sources, rank=0, world_size=1)
+
+
+@pytest.fixture
+def evaluator(samrs_recipe):
+    tasks = {name: source.tasks for name, source in samrs_recipe.data.sources.items()}
+    return PretrainingEvaluator(class_names(samrs_recipe), tasks)
+
+
+def test_perfect_predictions_score_one(accelerator, loader, evaluator):
+    metrics, _ = validate(accelerator, PerfectNetwork(loader), loader, evaluator)
+    pooled = metrics["pooled"]
+    assert pooled["ss"]["miou"] == 1.0
+    for name in ("box_ap50", "mask_ap50", "box_ap", "mask_ap"):
+        assert pooled["is"][name] == pytest.approx(1.0)
+    assert pooled["rd"]["ap50"] == pytest.approx(1.0)
+
+
+def test_the_network_predicts_in_evaluation_mode_without_gradients(accelerator, loader, evaluator):
+    network = PerfectNetwork(loader).train()
+    validate(accelerator, network, loader, evaluator)
+    assert set(network.calls) == {(torch.float32, False, False)}
+
+
+def test_the_asked_number_of_images_of_each_set_is_kept_for_drawing(accelerator, loader, evaluator):
+    _, kept = validate(accelerator, PerfectNetwork(loader), loader, evaluator, num_kept=1)
+    assert [label["dataset"] for label in kept.labels] == ["sior", "sota_rbb", "fast"]
+    assert [image.dtype for image in kept.images] == [torch.uint8] * 3
+    assert all(set(prediction) == {"ss", "is", "rd"} for prediction in kept.predictions)
+
+
+def test_nothing_is_kept_unasked(accelerator, loader, evaluator):
+    _, kept = validate(accelerator, PerfectNetwork(loader), loader, evaluator)
+    assert kept.images == []
+
+
+def test_predictions_are_made_under_the_recipe_s_precision(accelerator, loader, monkeypatch):
+    seen = []
+    monkeypatch.setattr(accelerator, "autocast", lambda: torch.autocast("cpu", torch.bfloat16))
+    network = PerfectNetwork(loader)
+    predict = network.predict
+    network.predict = lambda *a, **k: (
+        seen.append(torch.is_autocast_enabled("cpu")),
+        predict(*a, **k),
+    )[1]
+    predict_batch(accelerator, network, next(iter(loader)))
+    assert seen == [True]
+
+
+def test_a_source_without_a_task_is_scored_on_the_others(accelerator, samrs_recipe, loader):
+    sources = dict(samrs_recipe.data.sources)
+    tasks = {name: source.tasks for name, source in sources.items()} | {"fast": ("ss",)}
+    evaluator = PretrainingEvaluator(class_names(samrs_recipe), tasks)
+    metrics, _ = validate(accelerator, PerfectNetwork(loader), loader, evaluator)
+    assert set(metrics["fast"]) == {"ss"}
+    assert dataclasses.is_dataclass(sources["fast"])
