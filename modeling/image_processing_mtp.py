@@ -59,7 +59,7 @@ class MTPImageProcessor(TorchvisionBackend):
     do_pad = True
     size_divisor = 32
 
-    def _preprocess(
+    def _preprocess(  # type: ignore[override]
         self,
         images: list[Tensor],
         do_resize: bool,
@@ -78,14 +78,15 @@ class MTPImageProcessor(TorchvisionBackend):
         for image in images:
             _check_range(image)
         if do_resize:
-            box = (size.height, size.width)
+            box = (int(size.height or 0), int(size.width or 0))
             images = [_resize(image, fitted_size(_height_width(image), box)) for image in images]
         sizes = [_height_width(image) for image in images]
         if do_normalize:
             images = [self.normalize(image.float(), image_mean, image_std) for image in images]
         if do_pad:
-            canvas = (pad_size.height, pad_size.width) if pad_size else _canvas(sizes, size_divisor)
-            images = self.pad(images, SizeDict(height=canvas[0], width=canvas[1]))
+            height, width = _canvas(sizes, size_divisor)
+            canvas = pad_size or SizeDict(height=height, width=width)
+            images = list(self.pad(images, canvas))
         data = {"pixel_values": images, "sizes": sizes, "target_sizes": originals}
         return BatchFeature(data=data, tensor_type=return_tensors)
 

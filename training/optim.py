@@ -41,13 +41,14 @@ def parameter_groups(
         `lr_scale` and `names`; ordered by layer.
     """
     groups: dict[tuple[int, bool], dict[str, Any]] = {}
-    num_layers = model.backbone.num_layers
+    backbone: Any = model.backbone
+    num_layers = backbone.num_layers
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
         layer = num_layers + 1
         if layer_decay != 1.0 and name.startswith(BACKBONE_PREFIX):
-            layer = model.backbone.layer_id(name.removeprefix(BACKBONE_PREFIX))
+            layer = backbone.layer_id(name.removeprefix(BACKBONE_PREFIX))
         decayed = is_decayed(name, parameter)
         scale = layer_decay ** (num_layers + 1 - layer)
         group = groups.setdefault(

@@ -137,9 +137,17 @@ def opened(
 
 def set_up_console() -> None:
     """Show the messages of the run, and of libraries only warnings."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    # Accelerate marks every message with its process; only the main one speaks here.
+    handler.addFilter(_without_rank)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
     logging.getLogger("mtp_hf").setLevel(logging.INFO)
     disable_progress_bar()  # of reading and writing weights
+
+
+def _without_rank(record: logging.LogRecord) -> bool:
+    record.msg = str(record.msg).removeprefix("[RANK 0] ")
+    return True
 
 
 def _positive(text: str) -> int:

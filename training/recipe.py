@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from mtp_hf.training.recipe_schema import Recipe, check_recipe
+from mtp_hf.training.recipe_schema import DEMO_ROOT, Recipe, check_recipe
 from mtp_hf.training.strict_dataclass import build_dataclass, merge, parse_override, unknown_name
 
 RECIPES_FOLDER = Path(__file__).parent / "recipes"
@@ -87,6 +87,17 @@ RESUMABLE_CHANGES = (
     "evaluation",
     "saving",
 )
+
+
+def without_paths(recipe: Recipe) -> Recipe:
+    """Leave out where files lie on this machine, for a recipe that is published."""
+    root = recipe.data.root if recipe.data.root == DEMO_ROOT else None
+    init = Path(recipe.model.init).name if recipe.model.init else None
+    return dataclasses.replace(
+        recipe,
+        data=dataclasses.replace(recipe.data, root=root),
+        model=dataclasses.replace(recipe.model, init=init),
+    )
 
 
 def check_same_training(recipe: Recipe, saved: Path) -> None:

@@ -13,7 +13,7 @@ from mtp_hf.hub.card import RunFacts, SourceFacts, markdown_table, metric_rows
 from mtp_hf.metrics.tables import flatten_metrics
 from mtp_hf.modeling.modeling_mtp import MTPForPreTraining
 from mtp_hf.plots import plot_losses
-from mtp_hf.training.recipe import recipe_to_yaml
+from mtp_hf.training.recipe import recipe_to_yaml, without_paths
 from mtp_hf.training.recipe_schema import DEMO_ROOT, Recipe
 from mtp_hf.training.run_folder import RunFolder
 from mtp_hf.training.validation import PredictedImages
@@ -78,7 +78,7 @@ def write_results(
             )
             for name, source in recipe.data.sources.items()
         ],
-        recipe_yaml=recipe_to_yaml(recipe),
+        recipe_yaml=recipe_to_yaml(without_paths(recipe)),
         before=before,
         after=after,
         versions={name: importlib.metadata.version(name) for name in PACKAGES},

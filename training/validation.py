@@ -73,7 +73,7 @@ def validate(
 
 @torch.no_grad()
 def predict_batch(
-    accelerator: Accelerator, network: nn.Module, batch: dict[str, Any]
+    accelerator: Accelerator, network: Any, batch: dict[str, Any]
 ) -> list[dict[str, dict[str, Tensor]]]:
     """Predict the images of a batch, in pixels of their content, on the CPU."""
     pixel_values, labels = batch_to_device(accelerator, batch)

@@ -10,6 +10,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from mtp_hf.hub.card import RunFacts, render_encoder_card, render_model_card
 from mtp_hf.modeling.configuration_mtp import MTPPreTrainingConfig
@@ -20,12 +21,12 @@ from mtp_hf.modeling.modeling_vit_rvsa import ViTRVSABackbone
 
 ENCODER, MODEL = "encoder", "model"
 # Auto class -> class of the code beside the weights.
-SHIPPED_ENCODER = {
+SHIPPED_ENCODER: dict[str, Any] = {
     "AutoConfig": ViTRVSAConfig,
     "AutoBackbone": ViTRVSABackbone,
     "AutoImageProcessor": MTPImageProcessor,
 }
-SHIPPED_MODEL = {
+SHIPPED_MODEL: dict[str, Any] = {
     "AutoConfig": MTPPreTrainingConfig,
     "AutoModelForPreTraining": MTPForPreTraining,
     "AutoImageProcessor": MTPImageProcessor,
@@ -86,7 +87,7 @@ def save_bundle(
 
 
 @contextlib.contextmanager
-def _code_shipped(classes: dict[str, type]) -> Iterator[None]:
+def _code_shipped(classes: dict[str, Any]) -> Iterator[None]:
     """Let `save_pretrained` copy the code of these classes, and forget it afterwards."""
     for auto_class, shipped in classes.items():
         shipped.register_for_auto_class(auto_class)

@@ -5,6 +5,7 @@ holds the resolved recipe, so that the number can be made again, and code that r
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -200,7 +201,7 @@ def _eval_results(facts: RunFacts) -> list[EvalResult]:
         )
         for source in facts.sources
         for task, key, metric_type, heading in SHOWN_METRICS
-        if _is_number(facts.after.get(f"{source.name}/{task}/{key}"))
+        if not math.isnan(facts.after.get(f"{source.name}/{task}/{key}", math.nan))
     ]
 
 
@@ -241,8 +242,9 @@ def metric_rows(before: Mapping[str, float], after: Mapping[str, float]) -> list
         for task, key, _, heading in SHOWN_METRICS:
             name = f"{dataset}/{task}/{key}"
             if name in after:
-                values = [metrics.get(name) for metrics in ([before, after] if before else [after])]
-                rows.append([dataset, heading, *(_percent(value) for value in values)])
+                columns = [before, after] if before else [after]
+                values = [_percent(metrics.get(name, math.nan)) for metrics in columns]
+                rows.append([dataset, heading, *values])
     return rows
 
 
@@ -263,9 +265,5 @@ def _dataset_title(facts: RunFacts, source: SourceFacts) -> str:
     return SAMRS_SETS[source.config]
 
 
-def _percent(value: float | None) -> str:
-    return f"{100 * value:.1f}" if _is_number(value) else "-"
-
-
-def _is_number(value: float | None) -> bool:
-    return value is not None and value == value  # NaN is unequal to itself
+def _percent(value: float) -> str:
+    return "-" if math.isnan(value) else f"{100 * value:.1f}"

@@ -20,8 +20,8 @@ from mtp_hf.training.recipe import load_recipe
 from tests.hub.test_card import FACTS
 from tests.training.tiny_run import TINY_MODEL
 
-# Weights come back bit for bit; outputs may differ by rounding, because the kernels that torch chooses
-# depend on where in memory the weights lie (seen: 1.2e-7 on values up to 3).
+# Weights come back bit for bit; outputs may differ by rounding, because the kernels that torch
+# chooses depend on where in memory the weights lie (seen: 1.2e-7 on values up to 3).
 ROUNDING = {"rtol": 0.0, "atol": 1e-6}
 NAMES = {"sior": ["ship", "plane"], "sota_rbb": ["ship"], "fast": ["car"]}
 

@@ -6,11 +6,13 @@ import pytest
 import yaml
 
 from mtp_hf.training.recipe import (
+    check_same_training,
     find_recipe,
     load_recipe,
     recipe_names,
     recipe_rows,
     recipe_to_yaml,
+    without_paths,
 )
 
 EVERY_ROW = [(name, row) for name in recipe_names() for row in recipe_rows(name) or [None]]
@@ -152,3 +154,45 @@ def test_a_recipe_is_frozen():
 def test_floats_are_written_so_that_yaml_reads_floats():
     text = recipe_to_yaml(load_recipe("pretrain/demo", overrides=["optimizer.lr=6e-5"]))
     assert yaml.safe_load(text)["optimizer"]["lr"] == 6e-5
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A recipe and the file that a checkpoint has of it."""
+    recipe = load_recipe("pretrain/demo")
+    path = tmp_path / "recipe.yaml"
+    path.write_text(recipe_to_yaml(recipe))
+    return recipe, path
+
+
+def test_the_same_recipe_goes_on(saved):
+    check_same_training(*saved)
+
+
+def test_what_does_not_change_learning_may_change(saved):
+    overrides = ["data.root=/moved", "saving.log_every=3", "efficiency.num_workers=0"]
+    check_same_training(load_recipe("pretrain/demo", overrides=overrides), saved[1])
+
+
+def test_every_change_that_alters_learning_is_listed(saved):
+    overrides = ["seed=1", "data.sources.sior.batch_size=8", "model.semantic.dropout=0.5"]
+    with pytest.raises(ValueError) as caught:
+        check_same_training(load_recipe("pretrain/demo", overrides=overrides), saved[1])
+    message = str(caught.value)
+    assert "seed: 2023 -> 1" in message
+    assert "data.sources.sior.batch_size: " in message
+    assert "model.semantic.dropout: None -> 0.5" in message
+
+
+def test_a_source_taken_away_is_a_change(saved):
+    fewer = load_recipe("pretrain/demo", overrides=["data.sources.fast=null"])
+    with pytest.raises(ValueError, match=r"data\.sources\.fast\.config: fast -> None"):
+        check_same_training(fewer, saved[1])
+
+
+def test_a_published_recipe_names_no_folder_of_the_machine():
+    overrides = ["data.root=/home/me/samrs", "model.init=/home/me/mae_vit_b.pth"]
+    recipe = without_paths(load_recipe("pretrain/demo", overrides=overrides))
+    assert recipe.data.root is None
+    assert recipe.model.init == "mae_vit_b.pth"
+    assert without_paths(load_recipe("pretrain/demo")).data.root == "demo"
