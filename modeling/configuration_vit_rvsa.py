@@ -1,9 +1,9 @@
 """Configuration of the ViT + RVSA backbone and the sizes MTP published.
 
-Unusual: stages count the stem as 0, so the output of block k (zero-based, as in the original) is stage
-k + 1; and, unlike other configurations of transformers, an unknown keyword argument is an error here.
+Unusual: stages count the stem as 0, so the output of block k (zero-based, as in the original) is
+stage k + 1.
 
-Source: MTP (https://arxiv.org/abs/2403.13430), section III; RVSA (https://arxiv.org/abs/2208.03987).
+Source: MTP (https://arxiv.org/abs/2403.13430); RVSA (https://arxiv.org/abs/2208.03987).
 """
 
 from typing import Any, Literal
@@ -14,34 +14,36 @@ from transformers.backbone_utils import BackboneConfigMixin
 
 from .configuration_checks import reject_unknown_keys
 
+
 @strict
 class ViTRVSAConfig(BackboneConfigMixin, PreTrainedConfig):
-    """Describe a plain ViT whose blocks attend in rotated varied-size windows, some of them globally.
+    """Describe a plain ViT that attends in rotated varied-size windows, in some blocks globally.
 
     Args:
         hidden_size: channels C of the tokens and of every feature map.
         num_hidden_layers: number of blocks.
-        num_attention_heads: heads M; the head size is D = C / M.
+        num_attention_heads: heads M; the head size is C / M.
         mlp_ratio: hidden width of the MLP over C.
-        window_size: side of a window in tokens; the original knows only 7.
-        full_attention_interval: every so many blocks attend to the whole grid, the others to windows.
+        window_size: side of a window in tokens; odd. The original knows only 7.
+        full_attention_interval: every so many blocks attend to the whole grid.
         patch_size: side of a patch in pixels, and the stride of the tokens.
         num_channels: channels of the image.
-        image_size: native side in pixels, the size of the position tables. Any other input size works:
-            the tables are interpolated in the forward pass.
+        image_size: native side in pixels, which the position tables are made for. Any other input
+            size works as well: the forward pass interpolates the tables.
         drop_path_rate: stochastic depth of the last block, linear from 0 at the first.
         layer_norm_eps: epsilon of every layer norm.
-        initializer_range: standard deviation of the truncated normal of linear layers and tables.
-        feature_variant: `multi_depth_pyramid`: one block for each of four maps, brought to strides
-            4, 8, 16, 32 (pretraining, segmentation, published detectors); `multi_depth`: the raw outputs
-            of the blocks, all of stride 16 (classification, change detection); `last_layer_pyramid`: the
-            normalised output of the last block at four strides (`out_indices` then only names the maps).
-        use_full_attention_rel_pos: whether global blocks have decomposed relative positions; false in
-            every published detection checkpoint.
-        zero_init_sampling: start all windows at their own place. The original means to but leaves the
-            layers random, which is the default here.
-        out_indices: stages of the maps, stem = 0. Default: a third, a half, two thirds and all of the depth.
-        out_features: the same by name, `stage1` the first block.
+        initializer_range: standard deviation of linear layers and position tables.
+        feature_variant: `multi_depth_pyramid`: four blocks, brought to strides 4, 8, 16 and 32
+            (pretraining, segmentation, published detectors); `multi_depth`: the outputs of blocks
+            as they are, stride 16 (classification, change detection); `last_layer_pyramid`: the
+            normalised last block at four strides, where `out_indices` only name the maps.
+        use_full_attention_rel_pos: whether global blocks have decomposed relative positions; false
+            in every published detection checkpoint.
+        zero_init_sampling: start all windows in their own place. The original means to, but leaves
+            these layers random, and so do we by default.
+        out_indices: stages of the maps, stem = 0; by default a third, a half, two thirds and all
+            of the depth.
+        out_features: the same by name, `stage1` being the first block.
     """
 
     model_type = "mtp_vit_rvsa"
@@ -96,6 +98,8 @@ class ViTRVSAConfig(BackboneConfigMixin, PreTrainedConfig):
             )
         if self.full_attention_interval < 1:
             raise ValueError(f"full_attention_interval {self.full_attention_interval} is below 1")
+        if self.window_size % 2 == 0:
+            raise ValueError(f"window_size {self.window_size} is not odd")
         if self.feature_variant == "multi_depth":
             return
         if len(self.out_indices) != 4:

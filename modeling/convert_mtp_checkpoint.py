@@ -2,7 +2,7 @@
 
 Run by hand once per checkpoint; never shipped with the weights.
 
-Source: state dicts of the original `ViT_Win_RVSA_V3_WSZ7` and `RVSA_MTP*`; MAE checkpoints of the RVSA project.
+Source: state dicts of the original `ViT_Win_RVSA_V3_WSZ7` and `RVSA_MTP*`; checkpoints of MAE.
 """
 
 import math
@@ -13,14 +13,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .modeling_vit_rvsa import ViTRVSABackbone, resize_position_embedding
+from .modeling_vit_rvsa import ViTRVSABackbone
+from .ops_position_tables import resize_position_embedding
 
 # (pattern of the whole original key, new key or None to drop it); the first match counts.
 RenameTable = Sequence[tuple[str, str | None]]
 
-# Block i. A plain ViT (MAE) has the first four rows only.
+POSITION_TABLE = "embeddings.position_embeddings"
+
+# A plain ViT (MAE) has the first four rows and the final norm only.
 VIT_RVSA_TABLE: RenameTable = (
-    (r"pos_embed", "embeddings.position_embeddings"),
+    (r"pos_embed", POSITION_TABLE),
     (r"patch_embed\.proj\.(weight|bias)", r"embeddings.patch_embeddings.\1"),
     (r"blocks\.(\d+)\.(norm1|norm2|mlp\.fc1|mlp\.fc2)\.(weight|bias)", r"layers.\1.\2.\3"),
     (r"blocks\.(\d+)\.attn\.(qkv|proj)\.(weight|bias)", r"layers.\1.attention.\2.\3"),
@@ -42,6 +45,15 @@ VIT_RVSA_TABLE: RenameTable = (
 )
 
 
+def rename_key(key: str, table: RenameTable) -> tuple[bool, str | None]:
+    """Return whether a row of the table matches, and the new key (None: drop it)."""
+    for pattern, replacement in table:
+        match = re.fullmatch(pattern, key)
+        if match:
+            return True, None if replacement is None else match.expand(replacement)
+    return False, None
+
+
 def rename_keys(state_dict: Mapping[str, Tensor], table: RenameTable) -> dict[str, Tensor]:
     """Apply a rename table to every key.
 
@@ -51,19 +63,13 @@ def rename_keys(state_dict: Mapping[str, Tensor], table: RenameTable) -> dict[st
     renamed: dict[str, Tensor] = {}
     unknown = []
     for key, tensor in state_dict.items():
-        for pattern, replacement in table:
-            match = re.fullmatch(pattern, key)
-            if match:
-                break
-        else:
+        is_known, new_key = rename_key(key, table)
+        if not is_known:
             unknown.append(key)
-            continue
-        if replacement is None:
-            continue
-        new_key = match.expand(replacement)
-        if new_key in renamed:
+        elif new_key in renamed:
             raise ValueError(f"two keys become {new_key!r}; the second is {key!r}")
-        renamed[new_key] = tensor
+        elif new_key is not None:
+            renamed[new_key] = tensor
     if unknown:
         raise ValueError(f"no row of the rename table matches {unknown}")
     return renamed
@@ -78,7 +84,7 @@ def rename_vit_rvsa_keys(
 ) -> dict[str, Tensor]:
     """Take the encoder out of an original state dict, under the names of `ViTRVSABackbone`.
 
-    Differs: the final norm of a pretraining checkpoint is dropped, because the original never applies it.
+    Differs: the final norm of a pretraining checkpoint is dropped; the original never applies it.
 
     Args:
         state_dict: original keys; those without the prefix are left out.
@@ -108,14 +114,14 @@ def unwrap_checkpoint(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
 def load_mae_weights(
     backbone: ViTRVSABackbone, state_dict: Mapping[str, Any]
 ) -> dict[str, list[str]]:
-    """Start a backbone from a plain ViT pretrained as a masked autoencoder.
+    """Start a backbone from a plain ViT that was pretrained as a masked autoencoder.
 
-    The position of the class token is dropped and the position table resized to the native grid of the backbone.
-    Differs: a table without a class token is taken as it is, where the original drops its first position.
+    The position of the class token is dropped and the table resized to the native grid.
+    Differs: a table without class token keeps its first position, which the original drops too.
 
     Args:
         backbone: changed in place.
-        state_dict: of a MAE checkpoint, bare or as saved.
+        state_dict: of the autoencoder, as saved or bare.
 
     Returns:
         Sorted names: `used` and `missing` of the backbone, `unused` of the checkpoint.
@@ -123,27 +129,26 @@ def load_mae_weights(
     Raises:
         ValueError: a tensor has another shape than the parameter it belongs to.
     """
-    state_dict = unwrap_checkpoint(state_dict)
     own = backbone.state_dict()
     weights: dict[str, Tensor] = {}
     unused = []
-    for key, tensor in state_dict.items():
-        pairs = ((re.fullmatch(pattern, key), new_key) for pattern, new_key in VIT_RVSA_TABLE)
-        name = next((m.expand(new) for m, new in pairs if m and new), None)
-        if name not in own:
+    for key, tensor in unwrap_checkpoint(state_dict).items():
+        name = rename_key(key, VIT_RVSA_TABLE)[1]
+        if name in own:
+            weights[name] = tensor
+        else:
             unused.append(key)
-            continue
-        weights[name] = tensor
-    table = "embeddings.position_embeddings"
-    if table in weights:
-        side = math.isqrt(weights[table].shape[1])
-        extra = weights[table].shape[1] - side**2  # the class token
-        native = math.isqrt(own[table].shape[1])
-        weights[table] = resize_position_embedding(weights[table][:, extra:], (native, native))
+    table = weights.get(POSITION_TABLE)
+    if table is not None:
+        side = math.isqrt(table.shape[1])
+        native = math.isqrt(own[POSITION_TABLE].shape[1])
+        table = table[:, table.shape[1] - side**2 :]  # without the class token
+        weights[POSITION_TABLE] = resize_position_embedding(table, (native, native))
     for name, tensor in weights.items():
         if tensor.shape != own[name].shape:
             raise ValueError(
-                f"{name} is {tuple(own[name].shape)} in the backbone and {tuple(tensor.shape)} in the checkpoint"
+                f"{name} is {tuple(own[name].shape)} in the backbone, "
+                f"but {tuple(tensor.shape)} in the checkpoint"
             )
         own[name].copy_(tensor)
     return {
