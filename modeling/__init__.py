@@ -1,1 +1,33 @@
-"""Models of MTP: one flat folder, which is also the code that travels to the Hub."""
+"""Models of MTP: one flat folder, which is also the code that travels to the Hub with weights.
+
+configuration_*       what a model is, as strict dataclasses
+modeling_vit_rvsa     the backbone: plain ViT with rotated varied-size window attention
+modeling_mtp          multi-task pretraining: backbone, three decoders, classifiers per data set
+decoder_two_stage     Mask R-CNN and Oriented R-CNN, shared over data sets
+neck_*, head_*        parts of decoders: a head has `forward`, `loss`, `predict`
+layers_*, ops_*       convolution blocks; functions without parameters
+image_processing_*    images to network input, predictions back to image pixels
+convert_*             original weights under our names (stays at home)
+"""
+
+from .configuration_mtp import MTPPreTrainingConfig
+from .configuration_vit_rvsa import ViTRVSAConfig
+from .image_processing_mtp import MTPImageProcessor
+from .modeling_mtp import MTPForPreTraining
+from .modeling_vit_rvsa import ViTRVSABackbone, ViTRVSAModel
+
+# Model type -> classes that read it.
+MODELS = {
+    "mtp_vit_rvsa": (ViTRVSAConfig, ViTRVSAModel, ViTRVSABackbone),
+    "mtp_pretraining": (MTPPreTrainingConfig, MTPForPreTraining),
+}
+
+__all__ = [
+    "MODELS",
+    "MTPForPreTraining",
+    "MTPImageProcessor",
+    "MTPPreTrainingConfig",
+    "ViTRVSABackbone",
+    "ViTRVSAConfig",
+    "ViTRVSAModel",
+]

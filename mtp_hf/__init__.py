@@ -1,6 +1,12 @@
-"""MTP, the multi-task-pretrained remote-sensing foundation model, for the Hugging Face ecosystem."""
+"""MTP, the multi-task-pretrained remote-sensing foundation model, for the Hugging Face ecosystem.
 
+`import mtp_hf` registers the models with the Auto classes of transformers; after it
+`AutoModel.from_pretrained` knows them. Data, training and drawing are imported on first use.
+"""
+
+import importlib
 from pathlib import Path
+from typing import Any
 
 __version__ = "0.1.0"
 
@@ -9,3 +15,37 @@ __version__ = "0.1.0"
 _root = Path(__file__).resolve().parent.parent
 if (_root / "setup.cfg").is_file() and (_root / "modeling" / "__init__.py").is_file():
     __path__.append(str(_root))
+
+from mtp_hf.modeling import (  # noqa: E402  (needs the path above)
+    MTPForPreTraining,
+    MTPImageProcessor,
+    MTPPreTrainingConfig,
+    ViTRVSABackbone,
+    ViTRVSAConfig,
+    ViTRVSAModel,
+)
+
+# Public names of parts that not every user needs -> the module that holds them.
+_LAZY = {
+    "demo_root": "mtp_hf.dataset_scripts.demo",
+    "draw_comparison": "mtp_hf.visualize",
+    "draw_sample": "mtp_hf.visualize",
+    "load_samrs": "mtp_hf.dataset_scripts.samrs",
+}
+
+__all__ = [
+    "MTPForPreTraining",
+    "MTPImageProcessor",
+    "MTPPreTrainingConfig",
+    "ViTRVSABackbone",
+    "ViTRVSAConfig",
+    "ViTRVSAModel",
+    *_LAZY,
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a lazy public name."""
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_LAZY[name]), name)
