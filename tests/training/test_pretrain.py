@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -220,3 +221,33 @@ def test_the_output_folder_is_named_after_recipe_and_row(arguments, expected):
 def test_the_output_of_a_resumed_run_is_that_of_its_checkpoint(tmp_path):
     args = parse_arguments(["--resume", str(tmp_path / "run" / "checkpoints" / "step_0000002")])
     assert output_folder(args, None).path == tmp_path / "run"
+
+
+def test_a_run_that_diverges_stops_naming_losses_and_images(command):
+    message = _error([*command, "optimizer.lr=1e12", "evaluation.before=false"])
+    assert re.search(
+        r"non-finite loss at step 2; losses of the batch:\n  \w+/\w+/\w+ = nan", message
+    )
+    assert re.search(r"images: sior/\d+, sior/\d+, sota_rbb/", message)
+
+
+def test_a_corrupt_image_is_named(command, samrs_root, tmp_path):
+    root = shutil.copytree(samrs_root, tmp_path / "broken")
+    image = sorted((root / "dotav2_1024_rbb" / "trainval" / "images").iterdir())[0]
+    image.write_bytes(image.read_bytes()[:200])
+    message = _error([*command, f"data.root={root}", "evaluation.before=false"])
+    assert image.stem in message
+
+
+def test_precision_accumulation_and_checkpointed_activations_run(command, tmp_path):
+    options = ["efficiency.mixed_precision=bf16", "schedule.gradient_accumulation=2"]
+    main([*command, *options, "efficiency.activation_checkpointing=true", "evaluation.every=1"])
+    lines = list(read_log(tmp_path / "run" / "log.jsonl"))
+    assert [line["step"] for line in lines if "losses" in line] == [1, 2, 3, 4]
+    assert [line["step"] for line in lines if "metrics" in line] == [0, 1, 2, 3, 4]
+
+
+def test_a_tracker_gets_the_same_numbers(command, tmp_path):
+    pytest.importorskip("tensorboard", reason="the extra `tracking` is not installed")
+    main([*command, "--log_with", "tensorboard", "--max_steps", "1", "evaluation.before=false"])
+    assert list((tmp_path / "run" / "tracker").rglob("events.out.*"))
