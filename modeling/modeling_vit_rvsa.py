@@ -65,19 +65,27 @@ def eager_attention(
     return (weights @ value).transpose(1, 2), weights
 
 
+class ResidualLinear(nn.Linear):
+    """Last layer of a residual branch; its initial weights shrink with its depth, from 1 on."""
+
+    def __init__(self, in_features: int, out_features: int, depth: int) -> None:
+        super().__init__(in_features, out_features)
+        self.depth = depth
+
+
 class MultiHeadAttention(nn.Module):
     """What both kinds of attention share: the two projections and the choice of the kernel."""
 
     is_causal = False
 
-    def __init__(self, config: ViTRVSAConfig) -> None:
+    def __init__(self, config: ViTRVSAConfig, depth: int = 1) -> None:
         super().__init__()
         self.config = config
         self.num_heads = config.num_attention_heads
         self.head_size = config.hidden_size // config.num_attention_heads
         self.scaling = self.head_size**-0.5
         self.qkv = nn.Linear(config.hidden_size, 3 * config.hidden_size)
-        self.proj = nn.Linear(config.hidden_size, config.hidden_size)
+        self.proj = ResidualLinear(config.hidden_size, config.hidden_size, depth)
 
     def attend(
         self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None
@@ -87,16 +95,16 @@ class MultiHeadAttention(nn.Module):
         Returns:
             (B, N, M, D), and the weights (B, M, N, N) of the eager implementation or None.
         """
-        name = self.config._attn_implementation
-        attention = ALL_ATTENTION_FUNCTIONS.get_interface(name, eager_attention)
+        kind = self.config._attn_implementation
+        attention = ALL_ATTENTION_FUNCTIONS.get_interface(kind, eager_attention)
         return attention(self, query, key, value, bias, scaling=self.scaling)
 
 
 class FullAttention(MultiHeadAttention):
     """Attend to all tokens, with relative positions split into rows and columns."""
 
-    def __init__(self, config: ViTRVSAConfig) -> None:
-        super().__init__(config)
+    def __init__(self, config: ViTRVSAConfig, depth: int = 1) -> None:
+        super().__init__(config, depth)
         self.use_rel_pos = config.use_full_attention_rel_pos
         if self.use_rel_pos:
             # Kept: one length for both tables; grids that are not square interpolate each.
@@ -145,8 +153,8 @@ class RotatedVariedSizeWindowAttention(MultiHeadAttention):
     Each head predicts offset, scale and angle of its window from the mean of the query window.
     """
 
-    def __init__(self, config: ViTRVSAConfig) -> None:
-        super().__init__(config)
+    def __init__(self, config: ViTRVSAConfig, depth: int = 1) -> None:
+        super().__init__(config, depth)
         self.window_size = config.window_size
         distances = 2 * config.window_size - 1
         self.rel_pos_h = nn.Parameter(torch.zeros(distances, self.head_size))
@@ -215,13 +223,12 @@ class RotatedVariedSizeWindowAttention(MultiHeadAttention):
     def sample(self, keys_values: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Read keys (BP, M, ss, D) and values, likewise, of all heads at once.
 
-        Kept: places outside the grid read zeros (not the bias of the projection) and are not
-        masked.
+        Kept: places outside the grid read zeros, not the bias of the projection, and count.
 
         Args:
             keys_values: (B, H, W, 2 C).
-            x: (B, rows, columns, M, s, s).
-            y: (B, rows, columns, M, s, s).
+            x: (B, rows, columns, M, s, s), like y.
+            y: see x.
         """
         tokens = keys_values.unflatten(-1, (2, self.num_heads, self.head_size))
         tokens = tokens.transpose(3, 4).flatten(4)  # (B, H, W, 2, M, D) -> (B, H, W, M, 2D)
@@ -233,11 +240,11 @@ class RotatedVariedSizeWindowAttention(MultiHeadAttention):
 class Mlp(nn.Module):
     """Two linear layers with an exact GELU between them."""
 
-    def __init__(self, config: ViTRVSAConfig) -> None:
+    def __init__(self, config: ViTRVSAConfig, depth: int) -> None:
         super().__init__()
         width = int(config.hidden_size * config.mlp_ratio)
         self.fc1 = nn.Linear(config.hidden_size, width)
-        self.fc2 = nn.Linear(width, config.hidden_size)
+        self.fc2 = ResidualLinear(width, config.hidden_size, depth)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x (B, N, C) transformed token by token."""
@@ -249,14 +256,13 @@ class ViTRVSABlock(GradientCheckpointingLayer):
 
     def __init__(self, config: ViTRVSAConfig, index: int) -> None:
         super().__init__()
-        self.index = index
         is_full = (index + 1) % config.full_attention_interval == 0
         attention = FullAttention if is_full else RotatedVariedSizeWindowAttention
         drop_rate = config.drop_path_rate * index / max(config.num_hidden_layers - 1, 1)
         self.norm1 = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.attention = attention(config)
+        self.attention = attention(config, index + 1)
         self.norm2 = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.mlp = Mlp(config)
+        self.mlp = Mlp(config, index + 1)
         self.drop_path = StochasticDepth(drop_rate, mode="row")
 
     def forward(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -294,8 +300,8 @@ class ViTRVSAEmbeddings(nn.Module):
                 f"an image of {height} x {width} pixels has less than {self.window_size} tokens on "
                 f"a side; it needs {(self.window_size - 1) * size + 1} pixels or more"
             )
-        pixel_values = pixel_values.to(self.patch_embeddings.weight.dtype)
-        x = self.patch_embeddings(F.pad(pixel_values, (0, -width % size, 0, -height % size)))
+        padded = F.pad(pixel_values, (0, -width % size, 0, -height % size))
+        x = self.patch_embeddings(padded.to(self.patch_embeddings.weight.dtype))
         grid = (x.shape[2], x.shape[3])
         x = x.flatten(2).transpose(1, 2)  # (B, C, H, W) -> (B, HW, C)
         return x + resize_position_embedding(self.position_embeddings, grid), grid
@@ -316,10 +322,11 @@ class ViTRVSAPreTrainedModel(PreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """Draw the weights of one module, children before parents; loaded ones stay."""
+        """Draw the weights of one module that has parameters of its own; loaded ones stay."""
         std = self.config.initializer_range
         if isinstance(module, nn.Linear):
-            init.trunc_normal_(module.weight, std=std)
+            depth = module.depth if isinstance(module, ResidualLinear) else 0.5
+            init.trunc_normal_(module.weight, std=std / math.sqrt(2 * depth))
             init.zeros_(module.bias)
         elif isinstance(module, nn.LayerNorm):
             init.ones_(module.weight)
@@ -335,10 +342,6 @@ class ViTRVSAPreTrainedModel(PreTrainedModel):
             init.zeros_(module.rel_pos_w)
         elif isinstance(module, RotatedVariedSizeWindowAttention):
             self._init_window_attention(module)
-        elif isinstance(module, ViTRVSABlock):
-            deep_std = std / math.sqrt(2 * (module.index + 1))
-            init.trunc_normal_(module.attention.proj.weight, std=deep_std)
-            init.trunc_normal_(module.mlp.fc2.weight, std=deep_std)
 
     def _init_window_attention(self, module: RotatedVariedSizeWindowAttention) -> None:
         """Start without decomposed positions, and with windows in place if so configured."""
@@ -375,11 +378,9 @@ class ViTRVSAEncoder(ViTRVSAPreTrainedModel):
     def layer_id(self, parameter_name: str) -> int:
         """Return the depth of a parameter, for a learning rate that decays layer by layer.
 
-        Args:
-            parameter_name: with or without a leading `backbone.`.
-
         Returns:
-            0 for the embeddings, i + 1 for block i, `num_layers` + 1 for everything else.
+            0 for the embeddings, i + 1 for block i, `num_layers` + 1 for everything else; names may
+            begin with `backbone.`.
         """
         name = parameter_name.removeprefix("backbone.")
         if name.startswith("embeddings."):
@@ -389,7 +390,7 @@ class ViTRVSAEncoder(ViTRVSAPreTrainedModel):
 
 
 class ViTRVSAModel(ViTRVSAEncoder):
-    """The tokens after the last block; loads a backbone's weights without its pyramid."""
+    """The last block's tokens (normalised in `last_layer_pyramid`); loads without the pyramid."""
 
     _keys_to_ignore_on_load_unexpected = [r"^pyramid\."]
 
@@ -399,10 +400,7 @@ class ViTRVSAModel(ViTRVSAEncoder):
 
     @capture_outputs(tie_last_hidden_states=False)
     def forward(self, pixel_values: Tensor, **_: Any) -> BaseModelOutput:
-        """Encode images (B, 3, height, width) into tokens (B, N, C), one per started patch.
-
-        They are normalised only in the variant `last_layer_pyramid`.
-        """
+        """Encode images (B, 3, height, width) into tokens (B, N, C), one per started patch."""
         x, grid = self.embeddings(pixel_values)
         for layer in self.layers:
             x = layer(x, grid)
@@ -440,12 +438,11 @@ class ViTRVSABackbone(BackboneMixin, ViTRVSAEncoder):
         if self.config.feature_variant != "multi_depth":
             maps = self.pyramid(maps)
         height, width = pixel_values.shape[-2:]
-        return BackboneOutput(
-            feature_maps=tuple(
-                m[..., : -(-height // stride), : -(-width // stride)]
-                for m, stride in zip(maps, self.config.map_strides, strict=True)
-            )
+        cropped = (
+            m[..., : -(-height // stride), : -(-width // stride)]
+            for m, stride in zip(maps, self.config.map_strides, strict=True)
         )
+        return BackboneOutput(feature_maps=tuple(cropped))
 
 
 AutoModel.register(ViTRVSAConfig, ViTRVSAModel, exist_ok=True)
