@@ -5,6 +5,7 @@ untrained network, training with its checkpoints and validations, validation, re
 """
 
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from accelerate import Accelerator
@@ -12,6 +13,7 @@ from accelerate.logging import get_logger
 from accelerate.utils import set_seed
 from torch import nn
 
+from mtp_hf.data.multi_dataset import SourceDataset
 from mtp_hf.metrics.pretraining import PretrainingEvaluator
 from mtp_hf.metrics.tables import flatten_metrics
 from mtp_hf.training.build_model import build_model, start_backbone
@@ -91,9 +93,11 @@ class PretrainingRun:
             metrics, _ = self.evaluate(0)
             if self.accelerator.is_main_process:
                 self.folder.write_metrics(before=flatten_metrics(metrics))
+            self.evaluate_training_images("before")
         last_step = min(self.recipe.schedule.steps, max_steps or sys.maxsize)
         if self.step < last_step:
             self.train(last_step)
+        self.evaluate_training_images("after")
         metrics, kept = self.evaluate(self.step, num_kept=NUM_DRAWN)
         if self.accelerator.is_main_process:
             network = self.accelerator.unwrap_model(self.prepared.model)
@@ -137,21 +141,39 @@ class PretrainingRun:
 
     def evaluate(self, step: int, num_kept: int = 0) -> tuple[dict[str, Any], PredictedImages]:
         """Validate and log the metrics; see `validate`."""
+        metrics, kept = self._measure(self.validation_sources, num_kept)
+        flat = flatten_metrics(metrics)
+        self.log.write(step, metrics=flat)
+        logger.info(f"step {step}, validation in percent: {metric_words(flat)}")
+        return metrics, kept
+
+    def evaluate_training_images(self, moment: str) -> None:
+        """Measure on unaugmented training images, where the recipe asks for it.
+
+        Args:
+            moment: `before` or `after` training; part of the key in `metrics.json`.
+        """
+        if not self.recipe.evaluation.on_training_images:
+            return
+        limit = self.recipe.evaluation.max_samples
+        metrics, _ = self._measure(load_sources(self.recipe, "train", limit=limit))
+        if self.accelerator.is_main_process:
+            flat = flatten_metrics(metrics)
+            self.folder.write_metrics(**{f"training_images_{moment}": flat})
+            logger.info(f"{moment}, on training images in percent: {metric_words(flat)}")
+
+    def _measure(
+        self, sources: Mapping[str, SourceDataset], num_kept: int = 0
+    ) -> tuple[dict[str, Any], PredictedImages]:
         loader = validation_loader(
             self.recipe,
-            self.validation_sources,
+            sources,
             rank=self.accelerator.process_index,
             world_size=self.accelerator.num_processes,
         )
         tasks = {name: source.tasks for name, source in self.recipe.data.sources.items()}
         evaluator = PretrainingEvaluator(class_names(self.recipe), tasks)
-        metrics, kept = validate(
-            self.accelerator, self.prepared.model, loader, evaluator, num_kept=num_kept
-        )
-        flat = flatten_metrics(metrics)
-        self.log.write(step, metrics=flat)
-        logger.info(f"step {step}, validation in percent: {metric_words(flat)}")
-        return metrics, kept
+        return validate(self.accelerator, self.prepared.model, loader, evaluator, num_kept=num_kept)
 
 
 def prepare(accelerator: Accelerator, model: nn.Module, recipe: Recipe) -> Prepared:

@@ -125,13 +125,16 @@ class Evaluation:
         every: optimizer steps between validations (0: only at the end).
         before: also measure the untrained model, to compare with.
         batch_size: images per forward pass of one process.
-        max_samples: validation images used of each set (null: all).
+        max_samples: images used of each set (null: all).
+        on_training_images: at the start and end also measure on the training images, unaugmented,
+            to tell what is learned from what carries over.
     """
 
     every: int = 0  # the original validates once, after the last step
     before: bool = False
     batch_size: int = 4
     max_samples: int | None = None
+    on_training_images: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
