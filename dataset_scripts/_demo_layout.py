@@ -44,7 +44,7 @@ class Scene:
     def __init__(self, rng: np.random.Generator, size: int, kinds: set[str]) -> None:
         self.rng = rng
         # Small pictures keep objects large enough to see; large ones show them in more detail.
-        self.extent = size / float(np.clip(size / 128, 0.6, 4))
+        self.extent = size / float(np.clip(size / 96, 0.6, 4))
         self.canvas = Canvas(rng, size, self.extent)
         self.kinds = kinds
         self.sun = float(rng.uniform(0, 2 * np.pi))

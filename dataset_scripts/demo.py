@@ -30,7 +30,7 @@ from mtp_hf.dataset_scripts._demo_scenes import SCENES
 from mtp_hf.dataset_scripts._rle import encode_mask
 from mtp_hf.dataset_scripts.class_names import FAST_CLASSES, SIOR_CLASSES, SOTA_CLASSES
 
-GENERATOR_VERSION = 2  # raise when pictures or annotations change
+GENERATOR_VERSION = 3  # raise when pictures or annotations change
 BACKGROUND = 255
 JPEG_QUALITY = 93
 PICKLE_PROTOCOL = 4  # as in the published files

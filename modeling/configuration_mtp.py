@@ -3,6 +3,9 @@
 Source: Wang et al. 2024 (MTP), section III; original spec 2.1.
 """
 
+import dataclasses
+from typing import Any
+
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
@@ -41,18 +44,18 @@ class MTPPreTrainingConfig(PreTrainedConfig):
         "rotated_config": SubConfigSpec(config_class=OrientedRCNNConfig),
     }
 
-    backbone_config: dict | PreTrainedConfig | None = None
-    class_names: dict[str, list[str]] | None = None
-    dataset_tasks: dict[str, list[str]] | None = None
-    semantic_config: dict | PreTrainedConfig | None = None
-    instance_config: dict | PreTrainedConfig | None = None
-    rotated_config: dict | PreTrainedConfig | None = None
+    # Nested configurations come as dicts or configurations and are configurations afterwards.
+    backbone_config: Any = None
+    class_names: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    dataset_tasks: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    semantic_config: Any = None
+    instance_config: Any = None
+    rotated_config: Any = None
     original_losses: bool = False
 
     def __post_init__(self, **kwargs: object) -> None:
         reject_unknown_keys(self, kwargs)
-        self.class_names = self.class_names or {}
-        if self.dataset_tasks is None:
+        if not self.dataset_tasks:
             self.dataset_tasks = {name: list(TASKS) for name in self.class_names}
         super().__post_init__(**kwargs)
 

@@ -8,7 +8,8 @@ Source: He et al. 2017; Xie et al. 2021; sharing over data sets: MTP, section II
 (original spec 2.1, 2.2).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import nn
@@ -17,7 +18,6 @@ from .configuration_two_stage import TwoStageConfig
 from .head_box import (
     BoxClassifier,
     BoxHead,
-    BoxPredictions,
     DetectionSelection,
     RegionSampling,
     SampledRegions,
@@ -84,7 +84,7 @@ class TwoStageDecoder(nn.Module):
         targets: list[dict],
         *,
         groups: dict[str, list[int]],
-        classifiers: nn.ModuleDict,
+        classifiers: Mapping[str, TwoStageClassifier],
     ) -> dict[str, Losses]:
         """Compute the losses of each data set.
 
@@ -93,7 +93,7 @@ class TwoStageDecoder(nn.Module):
             targets: B dicts with `size` (height, width), `boxes` (G, 4) or (G, 5), `labels` (G,)
                 and, where the decoder has masks, `masks` (G, H, W) bool.
             groups: Image indices of each data set.
-            classifiers: A `TwoStageClassifier` for each data set.
+            classifiers: The last layers of each data set, an `nn.ModuleDict`.
 
         Returns:
             Data set -> name -> scalar.
@@ -131,7 +131,7 @@ class TwoStageDecoder(nn.Module):
         sizes: list[tuple[int, int]],
         *,
         groups: dict[str, list[int]],
-        classifiers: nn.ModuleDict,
+        classifiers: Mapping[str, TwoStageClassifier],
     ) -> list[dict[str, torch.Tensor]]:
         """Detect objects.
 
@@ -145,7 +145,7 @@ class TwoStageDecoder(nn.Module):
         detections: list[dict[str, torch.Tensor]] = [{} for _ in sizes]
         for dataset, images in groups.items():
             for image in images:
-                predictions: BoxPredictions = classifiers[dataset].box(regions[image])
+                predictions = classifiers[dataset].box(regions[image])
                 detections[image] = self.box_head.predict(
                     predictions, proposals[image], sizes[image]
                 )
@@ -166,8 +166,9 @@ class TwoStageDecoder(nn.Module):
         pyramid: list[torch.Tensor],
         detections: list[dict[str, torch.Tensor]],
         groups: dict[str, list[int]],
-        classifiers: nn.ModuleDict,
+        classifiers: Mapping[str, TwoStageClassifier],
     ) -> None:
+        assert self.mask_head is not None
         empty = pyramid[0].new_zeros((0, 4), dtype=torch.float32)
         regions = [found.get("boxes", empty) for found in detections]
         masks = self.mask_head(pyramid, regions).split([len(region) for region in regions])
@@ -205,7 +206,7 @@ def build_two_stage_decoder(
     rpn_head = rpn_class(
         width,
         AnchorGenerator(
-            [*strides, 2 * strides[-1]], list(config.anchor_scales), list(config.anchor_ratios)
+            (*strides, 2 * strides[-1]), tuple(config.anchor_scales), tuple(config.anchor_ratios)
         ),
         matching=AnchorMatching(
             positive_threshold=config.rpn_positive_iou,
@@ -222,7 +223,7 @@ def build_two_stage_decoder(
             config.test_pre_nms, config.test_post_nms, config.proposal_nms_iou
         ),
     )
-    pooling = {"strides": strides, "finest_scale": config.roi_finest_scale}
+    pooling: dict[str, Any] = {"strides": strides, "finest_scale": config.roi_finest_scale}
     box_head = box_class(
         width,
         config.box_hidden_size,

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torchvision.ops import batched_nms, box_iou
 
-from .ops_box_coders import DeltaXYWHCoder
+from .ops_box_coders import DeltaXYWHCoder, DeltaXYWHTCoder
 from .ops_matching import match_boxes, sample_balanced
 from .ops_roi_align import multilevel_roi_align
 
@@ -129,7 +129,7 @@ class BoxHead(nn.Module):
             (original spec 6, quirk 7); only for comparison with its recordings.
     """
 
-    coder = DeltaXYWHCoder(stds=(0.1, 0.1, 0.2, 0.2))
+    coder: DeltaXYWHCoder | DeltaXYWHTCoder = DeltaXYWHCoder(stds=(0.1, 0.1, 0.2, 0.2))
     box_loss_beta = 0.0  # 0 = L1
     class_agnostic = False
 
@@ -155,9 +155,7 @@ class BoxHead(nn.Module):
         self.fc1 = nn.Linear(in_channels * roi_size**2, hidden_size)
         self.fc2 = nn.Linear(hidden_size, hidden_size)
 
-    def forward(
-        self, features: list[torch.Tensor], proposals: list[torch.Tensor] | None = None
-    ) -> torch.Tensor:
+    def forward(self, features: list[torch.Tensor], proposals: list[torch.Tensor]) -> torch.Tensor:
         """Compute one vector for each region.
 
         Args:

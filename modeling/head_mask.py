@@ -48,9 +48,7 @@ class MaskHead(nn.Module):
         )
         self.upsample = nn.ConvTranspose2d(widths[-1], hidden_size, 2, stride=2)
 
-    def forward(
-        self, features: list[torch.Tensor], proposals: list[torch.Tensor] | None = None
-    ) -> torch.Tensor:
+    def forward(self, features: list[torch.Tensor], proposals: list[torch.Tensor]) -> torch.Tensor:
         """Compute maps (P, C, 2 roi_size, 2 roi_size) of regions given as B tensors (P_i, 4)."""
         maps = list(features[: len(self.strides)])
         x = multilevel_roi_align(

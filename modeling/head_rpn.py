@@ -87,7 +87,7 @@ class RPNHead(nn.Module):
         test_selection: How proposals are chosen in evaluation mode.
     """
 
-    coder = DeltaXYWHCoder()
+    coder: DeltaXYWHCoder | MidpointOffsetCoder = DeltaXYWHCoder()
     box_loss_beta = 0.0  # 0 = L1
 
     def __init__(
@@ -119,7 +119,7 @@ class RPNHead(nn.Module):
             logits.append(self.objectness(hidden).permute(0, 2, 3, 1).reshape(batch, -1))
             levels = self.regressor(hidden).permute(0, 2, 3, 1)
             deltas.append(levels.reshape(batch, -1, self.coder.num_deltas))
-        sizes = [tuple(feature.shape[-2:]) for feature in features]
+        sizes = [(feature.shape[-2], feature.shape[-1]) for feature in features]
         return RPNPredictions(logits, deltas, self.anchors.grid(sizes, features[0].device))
 
     def loss(

@@ -7,14 +7,16 @@ B batch, C channels, H W feature size, K classes.
 Source: Xiao et al. 2018, section 3 (original spec 2.3).
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
 from .layers_conv import ConvNormReLU
 
 
-def _resize(x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    return nn.functional.interpolate(x, size=size, mode="bilinear", align_corners=False)
+def _resize(x: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+    return nn.functional.interpolate(x, size=list(size), mode="bilinear", align_corners=False)
 
 
 class UPerNetDecoder(nn.Module):

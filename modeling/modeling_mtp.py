@@ -7,6 +7,9 @@ sets. B images, L levels, K foreground classes of a set.
 Source: Wang et al. 2024 (MTP), section III; original spec 2.1-2.7.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import nn
 from transformers import AutoModelForPreTraining, PreTrainedModel
@@ -40,9 +43,11 @@ class MTPForPreTraining(PreTrainedModel):
     """
 
     config: MTPPreTrainingConfig
+    decoders: Any  # nn.ModuleDict: task -> decoder
+    classifiers: Any  # nn.ModuleDict: task -> data set -> last layers
     base_model_prefix = "backbone"
     main_input_name = "pixel_values"
-    input_modalities = ("image",)
+    input_modalities = ["image"]
     supports_gradient_checkpointing = True
     _supports_sdpa = True
     _no_split_modules = ["ViTRVSABlock"]
@@ -94,7 +99,7 @@ class MTPForPreTraining(PreTrainedModel):
             return MTPPreTrainingOutput(feature_maps=features)
         if len(labels) != len(pixel_values):
             raise ValueError(f"{len(pixel_values)} images but {len(labels)} labels")
-        padded_size = tuple(pixel_values.shape[-2:])
+        padded_size = _size(pixel_values.shape[-2:])
         losses: dict[str, torch.Tensor] = {}
         for task in self.decoders:
             groups = self._groups([label["dataset"] for label in labels], task)
@@ -131,7 +136,7 @@ class MTPForPreTraining(PreTrainedModel):
             `labels`, `rotated_boxes` (n, 5). In pixels of the target size, best first.
         """
         names = [datasets] * len(pixel_values) if isinstance(datasets, str) else list(datasets)
-        padded_size = tuple(pixel_values.shape[-2:])
+        padded_size = _size(pixel_values.shape[-2:])
         contents = [_size(s) for s in sizes] if sizes is not None else [padded_size] * len(names)
         targets = [_size(s) for s in target_sizes] if target_sizes is not None else contents
         features = self.backbone(pixel_values).feature_maps
@@ -281,9 +286,9 @@ class MTPForPreTraining(PreTrainedModel):
         elif isinstance(module, nn.BatchNorm2d):
             init.ones_(module.weight)
             init.zeros_(module.bias)
-            init.zeros_(module.running_mean)
-            init.ones_(module.running_var)
-            init.zeros_(module.num_batches_tracked)
+            init.constant_(_buffer(module, "running_mean"), 0.0)
+            init.constant_(_buffer(module, "running_var"), 1.0)
+            init.constant_(_buffer(module, "num_batches_tracked"), 0)
 
 
 def _rotated_objects(
@@ -302,9 +307,13 @@ def _annotation(label: dict, name: str) -> torch.Tensor:
     return label[name]
 
 
-def _size(size: torch.Tensor | Size) -> Size:
+def _size(size: torch.Tensor | Sequence[int]) -> Size:
     height, width = (int(x) for x in size)
     return height, width
+
+
+def _buffer(module: nn.Module, name: str) -> torch.Tensor:
+    return module.get_buffer(name)
 
 
 def _fan_in(weight: torch.Tensor) -> int:

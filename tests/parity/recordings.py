@@ -64,8 +64,8 @@ def unmatched_besides_ties(
 ) -> list[int]:
     """Find recorded detections without a partner, regardless of order.
 
-    Detections whose score another recorded detection of the class shares to 1e-6 do not count: which
-    of several equal boxes suppression keeps is decided by the last bit.
+    Detections whose score another recorded detection of the class shares to 1e-6 do not count:
+    which of several equal boxes suppression keeps is decided by the last bit.
     """
     free = torch.ones(len(scores), dtype=torch.bool)
     missing = []

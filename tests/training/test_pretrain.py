@@ -101,6 +101,14 @@ def test_a_stopped_run_goes_on_bit_equal_under_its_own_recipe(command, tmp_path,
     assert names == ["step_0000002", "step_0000004"]
 
 
+def test_training_images_are_measured_where_the_recipe_asks(command, tmp_path):
+    main([*command, "--max_steps", "1", "evaluation.on_training_images=true"])
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    before, after = metrics["training_images_before"], metrics["training_images_after"]
+    assert set(before) == set(after) == set(metrics["after"])
+    assert after != metrics["after"]  # of other images
+
+
 def test_the_saved_network_is_the_trained_one(command, tmp_path):
     main([*command, "--max_steps", "1", "evaluation.before=false"])
     model = MTPForPreTraining.from_pretrained(tmp_path / "run" / "model")
