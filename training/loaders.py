@@ -40,7 +40,7 @@ def data_root(recipe: Recipe) -> Path:
             f"recipe {recipe.name} reads data sets that you have: say where with data.root=FOLDER"
         )
     if recipe.data.root == DEMO_ROOT:
-        return demo_root()
+        return demo_root(image_size=recipe.data.image_size)
     root = Path(recipe.data.root).expanduser()
     if not root.is_dir():
         raise ValueError(f"data.root={recipe.data.root} is not a folder")

@@ -181,7 +181,7 @@ def test_every_change_that_alters_learning_is_listed(saved):
     message = str(caught.value)
     assert "seed: 2023 -> 1" in message
     assert "data.sources.sior.batch_size: " in message
-    assert "model.semantic.dropout: None -> 0.5" in message
+    assert "model.semantic.dropout: 0.0 -> 0.5" in message
 
 
 def test_a_source_taken_away_is_a_change(saved):
