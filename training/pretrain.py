@@ -17,7 +17,12 @@ from transformers.utils.logging import disable_progress_bar
 
 from mtp_hf.training.loss_window import NonFiniteLossError
 from mtp_hf.training.pretraining_run import PretrainingRun
-from mtp_hf.training.processes import check_launch, make_accelerator, precision_of_launcher
+from mtp_hf.training.processes import (
+    check_launch,
+    make_accelerator,
+    precision_of_launcher,
+    use_cpu_threads,
+)
 from mtp_hf.training.recipe import load_recipe, recipe_names, recipe_to_yaml
 from mtp_hf.training.recipe_schema import Recipe
 from mtp_hf.training.run_folder import RunFolder
@@ -46,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         output = output_folder(args, recipe)
         accelerator = make_accelerator(recipe, args.log_with, output.tracker)
         check_launch(accelerator, recipe)
+        use_cpu_threads(accelerator, recipe)
         if accelerator.is_main_process:
             print(recipe_to_yaml(recipe))
         with opened(output, accelerator, args) as folder:

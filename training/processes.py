@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, is_tensorboard_available
 
@@ -31,6 +32,15 @@ def make_accelerator(recipe: Recipe, log_with: str | None, tracker_folder: Path)
         # A process whose images have no object leaves parameters of the RoI heads unused.
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
     )
+
+
+def use_cpu_threads(accelerator: Accelerator, recipe: Recipe) -> None:
+    """Compute with as many threads as the recipe says, where it says so and trains on a CPU.
+
+    `accelerate launch` gives a process one thread unless it is told `--cpu`.
+    """
+    if recipe.efficiency.cpu_threads and accelerator.device.type == "cpu":
+        torch.set_num_threads(recipe.efficiency.cpu_threads)
 
 
 def precision_of_launcher() -> str:

@@ -115,6 +115,7 @@ class Efficiency:
     mixed_precision: Literal["no", "bf16", "fp16"] = "no"  # the original computes in float32
     activation_checkpointing: bool = False
     num_workers: int = 2  # processes that read images, per training process
+    cpu_threads: int | None = None  # of a process that trains on a CPU; null: as launched
 
 
 @dataclasses.dataclass(frozen=True)

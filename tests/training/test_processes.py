@@ -5,7 +5,12 @@ import dataclasses
 import pytest
 
 from mtp_hf.training import processes
-from mtp_hf.training.processes import check_launch, make_accelerator, precision_of_launcher
+from mtp_hf.training.processes import (
+    check_launch,
+    make_accelerator,
+    precision_of_launcher,
+    use_cpu_threads,
+)
 
 
 def test_the_accelerator_has_the_recipe_s_precision_and_accumulation(tiny_recipe, tmp_path):
@@ -19,6 +24,17 @@ def test_the_accelerator_has_the_recipe_s_precision_and_accumulation(tiny_recipe
     assert accelerator.gradient_accumulation_steps == 2
     assert accelerator.step_scheduler_with_optimizer is False
     check_launch(accelerator, recipe)
+
+
+@pytest.mark.parametrize(("asked", "expected"), [(3, [3]), (None, [])])
+def test_threads_are_set_where_the_recipe_says_how_many(
+    accelerator, tiny_recipe, monkeypatch, asked, expected
+):
+    efficiency = dataclasses.replace(tiny_recipe.efficiency, cpu_threads=asked)
+    calls = []
+    monkeypatch.setattr(processes.torch, "set_num_threads", calls.append)
+    use_cpu_threads(accelerator, dataclasses.replace(tiny_recipe, efficiency=efficiency))
+    assert calls == expected
 
 
 def test_unconnected_processes_are_refused_with_a_command_that_works(

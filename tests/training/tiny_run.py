@@ -33,6 +33,7 @@ TINY_MODEL = [
     "data.image_size=112",
     *(f"data.sources.{name}.batch_size=2" for name in ("sior", "sota_rbb", "fast")),
     "efficiency.num_workers=0",
+    "efficiency.cpu_threads=null",
 ]
 
 
