@@ -25,8 +25,9 @@ class MTPPreTrainingConfig(PreTrainedConfig):
 
     Args:
         backbone_config: Any backbone with maps at strides 4, 8, 16 and 32.
-        class_names: Foreground classes of each data set, in label order; the order of the data sets
-            is the order in which they update shared statistics.
+        class_names: Foreground classes of each data set, in label order.
+        datasets: Names of the data sets in the order in which they update shared statistics;
+            default: that of `class_names`. (A saved configuration sorts the keys of its dicts.)
         dataset_tasks: Tasks of each data set, of `ss` (semantic segmentation), `is` (instance
             segmentation) and `rd` (rotated detection); default: all of them for every set.
         semantic_config: UPerNet decoder.
@@ -47,6 +48,7 @@ class MTPPreTrainingConfig(PreTrainedConfig):
     # Nested configurations come as dicts or configurations and are configurations afterwards.
     backbone_config: Any = None
     class_names: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    datasets: list[str] = dataclasses.field(default_factory=list)
     dataset_tasks: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     semantic_config: Any = None
     instance_config: Any = None
@@ -55,17 +57,20 @@ class MTPPreTrainingConfig(PreTrainedConfig):
 
     def __post_init__(self, **kwargs: object) -> None:
         reject_unknown_keys(self, kwargs)
+        self.datasets = list(self.datasets or self.class_names)
         if not self.dataset_tasks:
             self.dataset_tasks = {name: list(TASKS) for name in self.class_names}
         super().__post_init__(**kwargs)
 
     def validate_architecture(self) -> None:
         """Refuse data sets without classes or tasks, and names that cannot be module names."""
-        if set(self.class_names) != set(self.dataset_tasks):
+        named = (self.class_names, self.dataset_tasks, self.datasets)
+        if len({frozenset(names) for names in named}) > 1:
             raise ValueError(
-                "class_names and dataset_tasks must name the same data sets, found "
-                f"{sorted(self.class_names)} and {sorted(self.dataset_tasks)}"
+                "class_names, dataset_tasks and datasets must name the same data sets, found "
+                + ", ".join(str(sorted(names)) for names in named)
             )
+        self._check_strides()
         for name, tasks in self.dataset_tasks.items():
             if not name.isidentifier():
                 raise ValueError(
@@ -75,6 +80,17 @@ class MTPPreTrainingConfig(PreTrainedConfig):
                 raise ValueError(f"tasks of {name}: expected some of {TASKS}, found {tasks}")
             if not self.class_names[name]:
                 raise ValueError(f"data set {name} has no class")
+
+    def _check_strides(self) -> None:
+        """Refuse a backbone whose maps are not where the detection decoders look for them."""
+        found = getattr(self.backbone_config, "map_strides", None)
+        used = {task for tasks in self.dataset_tasks.values() for task in tasks}
+        for task, config in (("is", self.instance_config), ("rd", self.rotated_config)):
+            if task in used and found is not None and list(found) != list(config.strides):
+                raise ValueError(
+                    f"the backbone makes maps of strides {list(found)}, but task {task} reads maps "
+                    f"of strides {list(config.strides)}"
+                )
 
 
 AutoConfig.register("mtp_pretraining", MTPPreTrainingConfig, exist_ok=True)

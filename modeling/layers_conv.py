@@ -29,8 +29,11 @@ class BatchNormOrRunning(nn.BatchNorm2d):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Normalise `x` (B, C, H, W)."""
         if self.training and x.numel() == x.shape[1]:
+            # Copies, because a later call of the same step updates the averages in place, and the
+            # gradient of this one reads them.
+            mean, var = self.get_buffer("running_mean"), self.get_buffer("running_var")
             return nn.functional.batch_norm(
-                x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+                x, mean.clone(), var.clone(), self.weight, self.bias, eps=self.eps
             )
         return super().forward(x)
 

@@ -163,7 +163,7 @@ class MTPForPreTraining(PreTrainedModel):
 
     def _build_classifiers(self, task: str) -> nn.ModuleDict:
         """Make the last layers of a task for each data set that has it."""
-        datasets = [name for name in self.config.class_names if self._has(name, task)]
+        datasets = [name for name in self.config.datasets if self._has(name, task)]
         counts = {name: len(self.config.class_names[name]) for name in datasets}
         if task == "ss":
             semantic = self.config.semantic_config
@@ -190,7 +190,7 @@ class MTPForPreTraining(PreTrainedModel):
             )
         groups = {
             name: [i for i, dataset in enumerate(datasets) if dataset == name]
-            for name in self.config.class_names
+            for name in self.config.datasets
             if self._has(name, task)
         }
         return {name: images for name, images in groups.items() if images}

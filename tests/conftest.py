@@ -13,9 +13,13 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent
 
 
+THREADS = torch.get_num_threads()
+
+
 @pytest.fixture(autouse=True)
-def _seed():
+def _seed_and_threads():
     torch.manual_seed(0)
+    torch.set_num_threads(THREADS)  # a run that a test starts may have set another number
 
 
 @pytest.fixture(scope="session")

@@ -73,6 +73,8 @@ def load_sources(
     for name, source in recipe.data.sources.items():
         rows = load_samrs(source.config, root, split, tasks=source.tasks)
         limits = [n for n in (limit, recipe.data.limit_samples) if n is not None]
+        if not len(rows):
+            raise ValueError(f"data.sources.{name}: the {split} split of {root} has no image")
         if limits:
             rows = rows.select(range(min(len(rows), *limits)))
         row_to_sample = functools.partial(

@@ -15,6 +15,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from transformers.utils.logging import disable_progress_bar
 
+from mtp_hf.training.loaders import data_root
 from mtp_hf.training.loss_window import NonFiniteLossError
 from mtp_hf.training.pretraining_run import PretrainingRun
 from mtp_hf.training.processes import (
@@ -47,14 +48,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parse_arguments(arguments)
     set_up_console()
     try:
-        recipe = resolve_recipe(args)
+        recipe = _checked_recipe(args)
         output = output_folder(args, recipe)
-        accelerator = make_accelerator(recipe, args.log_with, output.tracker)
+        tracker = None if args.dry_run else args.log_with  # a dry run leaves no file
+        accelerator = make_accelerator(recipe, tracker, output.tracker)
         check_launch(accelerator, recipe)
         use_cpu_threads(accelerator, recipe)
         if accelerator.is_main_process:
             print(recipe_to_yaml(recipe))
-        with opened(output, accelerator, args) as folder:
+        with opened(output, accelerator, args, recipe) as folder:
             run = PretrainingRun(recipe, accelerator, folder, args.resume)
             run.execute(1 if args.dry_run else args.max_steps)
     except (ValueError, NonFiniteLossError) as error:
@@ -94,6 +96,16 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     return parser.parse_intermixed_args(arguments)  # key=value before and after options
 
 
+def _checked_recipe(args: argparse.Namespace) -> Recipe:
+    """Resolve the recipe; a value of the wrong type is the user's mistake like any other."""
+    try:
+        return resolve_recipe(args)
+    except TypeError as error:
+        if args.traceback:
+            raise
+        raise ValueError(str(error)) from None
+
+
 def resolve_recipe(args: argparse.Namespace) -> Recipe:
     """Read the recipe that the command line means; a resumed run has its own."""
     overrides = list(args.overrides)
@@ -103,6 +115,8 @@ def resolve_recipe(args: argparse.Namespace) -> Recipe:
     overrides += [f"{key}={value}" for key, value in flags.items() if value is not None]
     if args.dry_run:
         overrides += ["data.limit_samples=2", "evaluation.max_samples=1", "saving.log_every=1"]
+    if args.dry_run and args.resume:
+        raise ValueError("--dry_run tries a new run; it cannot go on from a checkpoint (--resume)")
     if not args.resume or args.recipe:
         return load_recipe(args.recipe or DEFAULT_RECIPE, result=args.result, overrides=overrides)
     own = output_folder(args, None)
@@ -123,7 +137,7 @@ def output_folder(args: argparse.Namespace, recipe: Recipe | None) -> RunFolder:
 
 @contextlib.contextmanager
 def opened(
-    folder: RunFolder, accelerator: Accelerator, args: argparse.Namespace
+    folder: RunFolder, accelerator: Accelerator, args: argparse.Namespace, recipe: Recipe
 ) -> Iterator[RunFolder]:
     """Open the output folder, or for a dry run one that is gone afterwards."""
     if args.dry_run:
@@ -132,6 +146,8 @@ def opened(
             accelerator.wait_for_everyone()
         return
     folder.check(is_resumed=bool(args.resume), overwrite=args.overwrite)
+    if accelerator.is_main_process:
+        data_root(recipe)  # before an old run is cleared for one that cannot start
     accelerator.wait_for_everyone()  # every process has looked before the first one writes
     if accelerator.is_main_process:
         if not args.resume:

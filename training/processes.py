@@ -1,11 +1,16 @@
 """The accelerator of a run, and refusing a launch that would not do what was asked."""
 
 import os
+from datetime import timedelta
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs, is_tensorboard_available
+from accelerate.utils import (
+    DistributedDataParallelKwargs,
+    InitProcessGroupKwargs,
+    is_tensorboard_available,
+)
 
 from mtp_hf.training.recipe_schema import Recipe, micro_batch_sizes
 
@@ -30,7 +35,12 @@ def make_accelerator(recipe: Recipe, log_with: str | None, tracker_folder: Path)
         log_with=log_with,
         project_dir=str(tracker_folder),
         # A process whose images have no object leaves parameters of the RoI heads unused.
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+        kwargs_handlers=[
+            DistributedDataParallelKwargs(find_unused_parameters=True),
+            # The others wait while the first process reads a data set for the first time or scores
+            # a whole split; ten minutes, the default, are not enough for SAMRS.
+            InitProcessGroupKwargs(timeout=timedelta(hours=3)),
+        ],
     )
 
 

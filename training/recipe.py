@@ -31,7 +31,10 @@ def load_recipe(name: str, *, result: str | None = None, overrides: Sequence[str
         TypeError: a value of the wrong type.
     """
     path = find_recipe(name)
-    values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: not YAML: {error}") from None
     if not isinstance(values, dict):
         raise ValueError(f"{path}: expected a mapping of recipe sections")
     rows = values.pop("results", None)

@@ -12,6 +12,8 @@ code ignores what its options say (it has no layer decay on a ViT, and no mixed 
 import dataclasses
 from typing import Any, Literal
 
+from torch import nn
+
 from mtp_hf.dataset_scripts.samrs import SAMRS_TASKS
 from mtp_hf.modeling.configuration_vit_rvsa import VIT_RVSA_SIZES
 from mtp_hf.training.strict_dataclass import unknown_name
@@ -203,6 +205,12 @@ def check_recipe(recipe: Recipe) -> None:
         raise ValueError(unknown_name(f"model.backbone={name}", "size", name, VIT_RVSA_SIZES))
     for path in _COUNTS_FROM_ONE:
         _check_range(recipe, path, at_least=1)
+    if recipe.seed < 0:
+        raise ValueError(f"seed: expected at least 0, got {recipe.seed}")
+    for path in _COUNTS_OR_NULL:
+        section, field = path.split(".")
+        if getattr(getattr(recipe, section), field) is not None:
+            _check_range(recipe, path, at_least=1)
     for path in _NOT_NEGATIVE:
         _check_range(recipe, path, at_least=0)
     if recipe.schedule.warmup_steps >= recipe.schedule.steps:
@@ -230,6 +238,9 @@ _COUNTS_FROM_ONE = (
     "evaluation.batch_size",
     "saving.log_every",
 )
+# Data sets become keys of module dicts and of metrics.
+_TAKEN_NAMES = {*dir(nn.ModuleDict()), "pooled", "tables"}
+_COUNTS_OR_NULL = ("data.limit_samples", "evaluation.max_samples", "efficiency.cpu_threads")
 _NOT_NEGATIVE = (
     "schedule.warmup_steps",
     "optimizer.lr",
@@ -245,6 +256,8 @@ def _check_source(name: str, source: Source) -> None:
     where = f"data.sources.{name}"
     if not name.isidentifier():
         raise ValueError(f"{where}: a name of letters, digits and underscores is expected")
+    if name in _TAKEN_NAMES:
+        raise ValueError(f"{where}: this name is taken by the code, choose another")
     if source.batch_size < 1:
         raise ValueError(f"{where}.batch_size: expected at least 1, got {source.batch_size}")
     configs = BUILDER_TASKS[source.builder]

@@ -4,7 +4,7 @@ from mtp_hf.modeling.configuration_mask_rcnn import MaskRCNNConfig
 from mtp_hf.modeling.configuration_mtp import MTPPreTrainingConfig
 from mtp_hf.modeling.configuration_oriented_rcnn import OrientedRCNNConfig
 from mtp_hf.modeling.configuration_upernet_rs import UperNetRSConfig
-from tests.tiny_models import tiny_pretraining_config
+from tests.tiny_models import TINY_BACKBONE, tiny_pretraining_config
 
 
 @pytest.mark.parametrize("cls", [MaskRCNNConfig, OrientedRCNNConfig, UperNetRSConfig])
@@ -48,3 +48,15 @@ def test_rotated_decoder_has_its_own_published_values():
 def test_impossible_data_sets_are_refused(wrong, message):
     with pytest.raises(Exception, match=message):
         tiny_pretraining_config(**wrong)
+
+
+def test_maps_where_no_decoder_looks_are_refused():
+    backbone = {**TINY_BACKBONE, "feature_variant": "multi_depth"}
+    with pytest.raises(Exception, match=r"strides \[16, 16, 16, 16\]"):
+        tiny_pretraining_config(backbone_config=backbone)
+
+
+def test_order_of_the_data_sets_survives_saving(tmp_path):
+    names = {"zeta": ["a"], "alpha": ["b"]}
+    tiny_pretraining_config(class_names=names).save_pretrained(tmp_path)
+    assert MTPPreTrainingConfig.from_pretrained(tmp_path).datasets == ["zeta", "alpha"]

@@ -24,3 +24,17 @@ def test_block_keeps_size_and_is_not_negative():
     out = ConvNormReLU(3, 5, 3)(torch.randn(2, 3, 7, 9))
     assert out.shape == (2, 5, 7, 9)
     assert (out >= 0).all()
+
+
+def test_gradient_of_one_value_does_not_see_a_later_update():
+    norm = BatchNormOrRunning(2)
+    gradients = []
+    for later_update in (False, True):
+        norm.reset_running_stats()
+        x = torch.ones(1, 2, 1, 1, requires_grad=True)
+        out = norm(x)
+        if later_update:
+            norm(torch.randn(4, 2, 3, 3) * 10)
+        out.sum().backward()
+        gradients.append(x.grad)
+    assert torch.equal(gradients[0], gradients[1])

@@ -121,7 +121,7 @@ def test_a_dry_run_goes_through_everything_and_keeps_nothing(
     command, tmp_path, capsys, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    main([*command, "--dry_run"])
+    main([*command, "--dry_run", "--log_with", "tensorboard"])
     printed = capsys.readouterr().out
     assert "dry run: one step, validation and saving passed; nothing was kept" in printed
     assert list(tmp_path.iterdir()) == []
@@ -167,6 +167,8 @@ def test_resuming_nothing_is_refused(tmp_path):
         (["data.sources.sior.config=sota"], "asks for 'rd', but samrs/sota has no such annotation"),
         (["schedule.gradient_accumulation=3"], "cannot share equally"),
         (["model.semantic.width=3"], "UperNetRSConfig has no field width"),
+        (["schedule.steps=abc"], "schedule.steps"),
+        (["--dry_run", "--resume", "latest"], "--dry_run tries a new run"),
         (["--init", "nowhere.pth"], "model.init=nowhere.pth: no such file or folder"),
     ],
 )

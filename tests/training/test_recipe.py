@@ -196,3 +196,9 @@ def test_a_published_recipe_names_no_folder_of_the_machine():
     assert recipe.data.root is None
     assert recipe.model.init == "mae_vit_b.pth"
     assert without_paths(load_recipe("pretrain/demo")).data.root == "demo"
+
+
+def test_a_file_that_is_not_yaml_is_named(tmp_path):
+    (tmp_path / "broken.yaml").write_text("data: {root: [")
+    with pytest.raises(ValueError, match=r"broken\.yaml: not YAML"):
+        load_recipe(str(tmp_path / "broken.yaml"))

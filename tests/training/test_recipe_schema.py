@@ -97,3 +97,19 @@ def test_a_batch_that_cannot_be_shared_is_refused_with_one_that_can(batch_size, 
         ValueError, match=rf"nearest that fits: data\.sources\.a\.batch_size={fits}"
     ):
         micro_batch_sizes(_recipe(batch_size=batch_size), 3)
+
+
+@pytest.mark.parametrize("name", ["train", "keys", "pooled"])
+def test_a_source_name_that_the_code_uses_is_refused(name):
+    data = Data(sources={name: Source(config="sior", batch_size=1)})
+    with pytest.raises(ValueError, match=rf"data\.sources\.{name}: this name is taken"):
+        check_recipe(Recipe(data=data))
+
+
+def test_counts_that_may_be_null_start_at_one():
+    recipe = _recipe()
+    evaluation = dataclasses.replace(recipe.evaluation, max_samples=0)
+    with pytest.raises(ValueError, match=r"evaluation\.max_samples: expected at least 1, got 0"):
+        check_recipe(dataclasses.replace(recipe, evaluation=evaluation))
+    with pytest.raises(ValueError, match="seed: expected at least 0"):
+        check_recipe(dataclasses.replace(recipe, seed=-1))
