@@ -83,7 +83,7 @@ def test_a_call_hidden_in_a_pickle_is_refused_and_not_made(tmp_path):
         np.random.default_rng,
         np.ma.masked_array([1], [True]),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", type(value).__name__),  # no addresses: xdist
 )
 def test_every_other_importable_thing_is_refused(tmp_path, value):
     with pytest.raises(AnnotationError, match="wants to import"):
