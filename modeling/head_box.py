@@ -83,11 +83,6 @@ class BoxPredictions:
     class_logits: torch.Tensor
     box_deltas: torch.Tensor
 
-    def split(self, counts: list[int]) -> list["BoxPredictions"]:
-        """Cut into images of `counts` regions each."""
-        parts = zip(self.class_logits.split(counts), self.box_deltas.split(counts), strict=True)
-        return [BoxPredictions(logits, deltas) for logits, deltas in parts]
-
 
 class BoxClassifier(nn.Module):
     """Classify regions of one data set and regress their boxes.

@@ -116,9 +116,8 @@ def test_regions_of_a_batch_equal_regions_of_its_images(cls, box):
     torch.testing.assert_close(together[1:], alone, rtol=1e-4, atol=1e-5)
 
 
-def test_classifier_splits_into_images():
-    classifier = BoxClassifier(16, 3, num_deltas=4, class_agnostic=False)
-    parts = classifier(torch.randn(5, 16)).split([2, 3])
-    assert [tuple(p.box_deltas.shape) for p in parts] == [(2, 3, 4), (3, 3, 4)]
+def test_classifier_has_a_box_for_each_class_or_one_for_all():
+    own = BoxClassifier(16, 3, num_deltas=4, class_agnostic=False)(torch.randn(5, 16))
+    assert own.box_deltas.shape == (5, 3, 4)
     shared = BoxClassifier(16, 3, num_deltas=5, class_agnostic=True)(torch.randn(5, 16))
     assert shared.box_deltas.shape == (5, 1, 5) and shared.class_logits.shape == (5, 4)
