@@ -8,7 +8,6 @@ import functools
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from torch.utils.data import DataLoader
 
 from mtp_hf.data.multi_dataset import (
@@ -103,20 +102,19 @@ def train_loader(
         world_size=world_size,
         start_step=start_step * accumulation,
     )
-    loader = build_train_loader(
+    return build_train_loader(
         sources,
         sampler,
         image_size=recipe.data.image_size,
         num_workers=recipe.efficiency.num_workers,
     )
-    return _with_own_randomness(loader, recipe.seed)
 
 
 def validation_loader(
     recipe: Recipe, sources: Mapping[str, SourceDataset], *, rank: int, world_size: int
 ) -> DataLoader:
     """Load this process's share of the validation images, each once."""
-    loader = build_eval_loader(
+    return build_eval_loader(
         sources,
         batch_size=recipe.evaluation.batch_size,
         image_size=recipe.data.image_size,
@@ -124,10 +122,3 @@ def validation_loader(
         rank=rank,
         world_size=world_size,
     )
-    return _with_own_randomness(loader, recipe.seed)
-
-
-def _with_own_randomness(loader: DataLoader, seed: int) -> DataLoader:
-    """Keep a loader off torch's global generator, which belongs to the training steps."""
-    loader.generator = torch.Generator().manual_seed(seed)
-    return loader
