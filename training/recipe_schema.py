@@ -10,6 +10,7 @@ code ignores what its options say (it has no layer decay on a ViT, and no mixed 
 """
 
 import dataclasses
+import math
 from typing import Any, Literal
 
 from torch import nn
@@ -179,19 +180,28 @@ def micro_batch_sizes(recipe: Recipe, num_processes: int) -> dict[str, int]:
         Images of each source in one forward pass of one process.
 
     Raises:
-        ValueError: a batch size that cannot be shared equally, with sizes that can.
+        ValueError: batch sizes that cannot be shared equally; all of them, with what would fit.
     """
-    shares = num_processes * recipe.schedule.gradient_accumulation
-    for name, source in recipe.data.sources.items():
-        if source.batch_size % shares:
-            nearest = shares * max(1, round(source.batch_size / shares))
-            raise ValueError(
-                f"data.sources.{name}.batch_size is {source.batch_size} images a step, which"
-                f" {num_processes} processes x {recipe.schedule.gradient_accumulation} accumulated"
-                f" batches cannot share equally; nearest that fits:"
-                f" data.sources.{name}.batch_size={nearest}"
-            )
-    return {name: source.batch_size // shares for name, source in recipe.data.sources.items()}
+    accumulation = recipe.schedule.gradient_accumulation
+    sizes = {name: source.batch_size for name, source in recipe.data.sources.items()}
+    shares = num_processes * accumulation
+    unequal = [
+        f"  data.sources.{name}.batch_size={size}: {size} / {shares} = {size / shares:.4g};"
+        f" fits: {' or '.join(map(str, _nearest_multiples(size, shares)))}"
+        for name, size in sizes.items()
+        if size % shares
+    ]
+    if unequal:
+        fitting = math.gcd(*sizes.values())
+        counts = ", ".join(str(n) for n in range(1, fitting + 1) if fitting % n == 0)
+        raise ValueError(
+            f"{num_processes} processes x {accumulation} accumulated batches = {shares} cannot"
+            " share equally the images that one optimizer step takes of a set:\n"
+            + "\n".join(unequal)
+            + "\nor leave the batch sizes, which belong to the result, and let processes x"
+            f" schedule.gradient_accumulation be one of: {counts}"
+        )
+    return {name: size // shares for name, size in sizes.items()}
 
 
 def check_recipe(recipe: Recipe) -> None:
@@ -275,6 +285,12 @@ def _check_source(name: str, source: Source) -> None:
                 f"{where}.tasks asks for {task!r}, but {source.builder}/{source.config} has no such"
                 f" annotation (it has {', '.join(configs[source.config])})"
             )
+
+
+def _nearest_multiples(size: int, shares: int) -> list[int]:
+    """Return the multiples of `shares` on both sides of `size`, without zero."""
+    below = size // shares * shares
+    return [multiple for multiple in (below, below + shares) if multiple]
 
 
 def _check_range(recipe: Recipe, path: str, *, at_least: int) -> None:

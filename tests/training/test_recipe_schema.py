@@ -91,12 +91,33 @@ def test_images_of_a_step_are_shared_equally(batch_size, processes, accumulation
     assert micro_batch_sizes(recipe, processes) == {"a": expected}
 
 
-@pytest.mark.parametrize(("batch_size", "fits"), [(4, 3), (1, 3), (5, 6)])
-def test_a_batch_that_cannot_be_shared_is_refused_with_one_that_can(batch_size, fits):
-    with pytest.raises(
-        ValueError, match=rf"nearest that fits: data\.sources\.a\.batch_size={fits}"
-    ):
+@pytest.mark.parametrize(
+    ("batch_size", "message"),
+    [
+        (4, r"batch_size=4: 4 / 3 = 1.333; fits: 3 or 6"),
+        (1, r"batch_size=1: 1 / 3 = 0.3333; fits: 3\n"),
+        (5, r"batch_size=5: 5 / 3 = 1.667; fits: 3 or 6"),
+    ],
+)
+def test_a_batch_that_cannot_be_shared_is_refused_with_those_that_can(batch_size, message):
+    with pytest.raises(ValueError, match=rf"  data\.sources\.a\.{message}"):
         micro_batch_sizes(_recipe(batch_size=batch_size), 3)
+
+
+def test_all_sets_that_cannot_be_shared_are_listed_with_all_numbers():
+    sizes = {"a": 32, "b": 8, "c": 20}
+    sources = {name: Source(config="sior", batch_size=size) for name, size in sizes.items()}
+    recipe = Recipe(data=Data(sources=sources), schedule=Schedule(gradient_accumulation=2))
+    with pytest.raises(ValueError) as caught:
+        micro_batch_sizes(recipe, 8)
+    assert str(caught.value).splitlines() == [
+        "8 processes x 2 accumulated batches = 16 cannot share equally the images that one"
+        " optimizer step takes of a set:",
+        "  data.sources.b.batch_size=8: 8 / 16 = 0.5; fits: 16",
+        "  data.sources.c.batch_size=20: 20 / 16 = 1.25; fits: 16 or 32",
+        "or leave the batch sizes, which belong to the result, and let processes x"
+        " schedule.gradient_accumulation be one of: 1, 2, 4",
+    ]
 
 
 @pytest.mark.parametrize("name", ["train", "keys", "pooled"])
