@@ -1,17 +1,21 @@
 """The losses since the last line of the log: kept as tensors, checked, then averaged.
 
-On a CPU every batch is checked before its gradient is computed. On other devices that would make
-the host wait for each step, so the check comes with the next line of the log or the next
-checkpoint; it names the step and the images all the same, and no checkpoint is written after a
+One process on a CPU checks every batch before its gradient is computed. On other devices that would
+make the host wait for each step, and of several processes the others would wait for the one that
+stopped; so the check comes with the next line of the log or the next checkpoint, on all processes
+together. It names the step and the images all the same, and no checkpoint is written after a
 non-finite loss.
 """
 
 import dataclasses
+import math
 import time
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from torch import Tensor
 
 
@@ -28,6 +32,15 @@ class BatchRecord:
     images: list[str]
 
 
+@dataclasses.dataclass
+class BadValue:
+    """A loss or gradient norm that is not finite, and what the user is told of it."""
+
+    step: int
+    what: Literal["loss", "gradient"]
+    text: str
+
+
 class LossWindow:
     """Gather the losses of a logging interval.
 
@@ -40,7 +53,7 @@ class LossWindow:
 
     def __init__(self, accelerator: Accelerator) -> None:
         self.accelerator = accelerator
-        self.checks_each_batch = accelerator.device.type == "cpu"
+        self.checks_each_batch = accelerator.device.type == "cpu" and accelerator.num_processes == 1
         self._clear()
 
     def add(
@@ -67,7 +80,7 @@ class LossWindow:
         self.records.append(BatchRecord(step, losses, images))
         self.seconds_waited += seconds_waited
         if self.checks_each_batch:
-            _check_losses(self.records[-1:])
+            self.check()
 
     def add_gradient_norm(self, step: int, gradient_norm: Tensor) -> None:
         """Add the gradient norm of a step, before the optimizer uses the gradient.
@@ -79,19 +92,28 @@ class LossWindow:
         if self.accelerator.scaler is None:
             self.gradient_norms.append((step, gradient_norm))
             if self.checks_each_batch:
-                _check_norms(self.gradient_norms[-1:], self.records)
+                self.check()
 
     def check(self) -> None:
-        """Look at everything since the last line of the log.
+        """Look at everything since the last line of the log; all processes call it.
 
         Raises:
-            NonFiniteLossError: a loss or gradient norm is not finite.
+            NonFiniteLossError: a loss or gradient norm is not finite, on this process or another;
+                all processes raise it, so that none waits for one that has stopped.
         """
-        _check_losses(self.records)
-        _check_norms(self.gradient_norms, self.records)
+        own = _find_bad_loss(self.records) or _find_bad_norm(self.gradient_norms, self.records)
+        found = [bad for bad in gather_object([own]) if bad is not None]
+        if found:
+            # One bad loss makes the gradients of all processes bad: tell of the cause alone.
+            first = min((bad.step, bad.what == "gradient") for bad in found)
+            causes = [bad.text for bad in found if (bad.step, bad.what == "gradient") == first]
+            raise NonFiniteLossError("\n".join(causes))
 
     def summarize(self) -> dict[str, Any]:
         """Check, average over batches and processes, and start a new window; all processes call it.
+
+        A process may lack a data set, so the names travel with the sums: a loss is averaged over
+        the batches of all processes that have it.
 
         Returns:
             `losses` by name, `loss` their sum, `tasks` the sum of each task, `images_per_s` over
@@ -99,25 +121,58 @@ class LossWindow:
         """
         started = time.perf_counter()
         self.check()
-        names = sorted({name for record in self.records for name in record.losses})
-        means = torch.stack([self._mean(name) for name in names])
+        sums, counts = self._sums()
         seconds = self.seconds + time.perf_counter() - started
-        waited = torch.tensor([self.seconds_waited / seconds], device=self.accelerator.device)
-        values = self.accelerator.reduce(torch.cat([means, waited]), reduction="mean").tolist()
-        losses = dict(zip(names, values[:-1], strict=True))
         num_images = sum(len(record.images) for record in self.records)
+        own = (sums, counts, num_images / seconds, self.seconds_waited / seconds)
+        every_sums, every_counts, rates, waits = zip(*gather_object([own]), strict=True)
+        total, count = _add_up(every_sums), _add_up(every_counts)
+        losses = {name: total[name] / count[name] for name in sorted(total)}
         self._clear()
         return {
             "loss": sum(losses.values()),
             "losses": losses,
             "tasks": sum_by_task(losses),
-            "images_per_s": num_images * self.accelerator.num_processes / seconds,
-            "data_wait": values[-1],
+            "images_per_s": sum(rates),
+            "data_wait": sum(waits) / len(waits),
         }
 
-    def _mean(self, name: str) -> Tensor:
-        found = [record.losses[name] for record in self.records if name in record.losses]
-        return torch.stack(found).float().mean()
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a run needs that goes on in the middle of a window, as JSON has it."""
+        records = [
+            {
+                "step": record.step,
+                "losses": {name: float(loss) for name, loss in record.losses.items()},
+                "images": record.images,
+            }
+            for record in self.records
+        ]
+        return {
+            "records": records,
+            "seconds": self.seconds,
+            "seconds_waited": self.seconds_waited,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on in the window that `state_dict` described."""
+        self._clear()
+        self.seconds, self.seconds_waited = state["seconds"], state["seconds_waited"]
+        device = self.accelerator.device
+        for record in state["records"]:
+            losses = {
+                name: torch.tensor(value, device=device) for name, value in record["losses"].items()
+            }
+            self.records.append(BatchRecord(record["step"], losses, record["images"]))
+
+    def _sums(self) -> tuple[dict[str, float], dict[str, float]]:
+        """Add up each loss of this process's batches; return sums and numbers of batches."""
+        found: dict[str, list[Tensor]] = {}
+        for record in self.records:
+            for name, loss in record.losses.items():
+                found.setdefault(name, []).append(loss)
+        sums = torch.stack([torch.stack(losses).float().sum() for losses in found.values()])
+        counts = {name: len(losses) for name, losses in found.items()}
+        return dict(zip(found, sums.tolist(), strict=True)), counts  # one wait for the device
 
     def _clear(self) -> None:
         self.records: list[BatchRecord] = []
@@ -135,27 +190,39 @@ def sum_by_task(losses: dict[str, float]) -> dict[str, float]:
     return tasks
 
 
-def _check_losses(records: list[BatchRecord]) -> None:
+def _add_up(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Add numbers of the same name."""
+    total: dict[str, float] = {}
+    for part in parts:
+        for name, value in part.items():
+            total[name] = total.get(name, 0.0) + value
+    return total
+
+
+def _find_bad_loss(records: list[BatchRecord]) -> BadValue | None:
     losses = [loss for record in records for loss in record.losses.values()]
     if not losses or torch.isfinite(torch.stack(losses)).all():
-        return
-    for record in records:
-        if not torch.isfinite(torch.stack(list(record.losses.values()))).all():
-            raise NonFiniteLossError(_report("loss", record))
+        return None
+    bad = (r for r in records if not torch.isfinite(torch.stack(list(r.losses.values()))).all())
+    return _report("loss", [next(bad)])
 
 
-def _check_norms(norms: list[tuple[int, Tensor]], records: list[BatchRecord]) -> None:
+def _find_bad_norm(norms: list[tuple[int, Tensor]], records: list[BatchRecord]) -> BadValue | None:
     if not norms or torch.isfinite(torch.stack([norm for _, norm in norms])).all():
-        return
+        return None
     step = next(step for step, norm in norms if not torch.isfinite(norm))
-    record = next(record for record in reversed(records) if record.step == step)
-    raise NonFiniteLossError(_report("gradient", record))
+    # Every accumulated batch has a part in the gradient.
+    return _report("gradient", [record for record in records if record.step == step])
 
 
-def _report(what: str, record: BatchRecord) -> str:
-    """List bad losses first, then the others and the images of the batch."""
-    values = {name: float(loss) for name, loss in record.losses.items()}
-    bad = [name for name, value in values.items() if not torch.isfinite(torch.tensor(value))]
-    parts = [f"  {name} = {values[name]:.6g}" for name in bad + sorted(set(values) - set(bad))]
-    head = f"non-finite {what} at step {record.step}; losses of the batch:"
-    return "\n".join([head, *parts, f"images: {', '.join(record.images)}"])
+def _report(what: Literal["loss", "gradient"], records: list[BatchRecord]) -> BadValue:
+    """List bad losses first, then the others and the images, batch by batch of a step."""
+    lines = [f"non-finite {what} at step {records[0].step}; losses of the batch:"]
+    for number, record in enumerate(records):
+        values = {name: float(loss) for name, loss in record.losses.items()}
+        bad = [name for name, value in values.items() if not math.isfinite(value)]
+        if number:
+            lines.append("losses of the next batch of the step:")
+        lines += [f"  {name} = {values[name]:.6g}" for name in bad + sorted(set(values) - set(bad))]
+        lines.append(f"images: {', '.join(record.images)}")
+    return BadValue(records[0].step, what, "\n".join(lines))
