@@ -1,23 +1,21 @@
 """RoI pooling from one map or from a pyramid, for horizontal and rotated boxes.
 
-The horizontal operator is torchvision's. The rotated one is written here: every output bin is a
-weighted sum of a few map positions, so pooling is one `embedding_bag` over the rows of the
-channels-last map, with a fast gradient to the features (none to the boxes, as in the original).
-Letters: B batch, C channels, H W map size, R RoIs, L levels, S samples per bin side, o output size.
+Every output bin is the mean of a few bilinear samples, hence a weighted sum of map positions: here
+are the positions and weights, `ops_weighted_positions.py` sums up, for all levels at once and with
+a gradient to the features (none to the boxes, as in the original).
+Letters: B batch, C channels, H W map size, R RoIs, L levels, S samples per bin side, o output size,
+T positions that one bin reads along an axis.
 Source: RoIAlign, Mask R-CNN (arXiv 1703.06870), section 3; level rule, FPN (arXiv 1612.03144),
-equation 1; matches mmcv's `RoIAlignRotated(aligned=True, clockwise=True)` and mmdet's
-`SingleRoIExtractor`.
+equation 1; matches torchvision's `roi_align(aligned=True)`, mmcv's
+`RoIAlignRotated(aligned=True, clockwise=True)` and mmdet's `SingleRoIExtractor`.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
-from torchvision.ops import roi_align
 
-MAX_COPY = 1 << 22  # Elements of a channels-last copy: larger buffers cost page faults.
-MIN_RUN = 32  # Channels of a copy at least, or reading rows becomes inefficient.
+from .ops_weighted_positions import Terms, first_positions, sum_positions
 
 
 def roi_levels(areas: torch.Tensor, num_levels: int, finest_scale: int = 56) -> torch.Tensor:
@@ -43,7 +41,7 @@ def multilevel_roi_align(
     strides: Sequence[int],
     finest_scale: int = 56,
 ) -> torch.Tensor:
-    """Pool horizontal boxes, each from the map that suits its size.
+    """Pool horizontal boxes, each from the map that suits its size, one sample per map pixel.
 
     Args:
         features: L maps (B, C, H, W), finest first.
@@ -55,17 +53,13 @@ def multilevel_roi_align(
     Returns:
         (R, C, o, o) float32.
     """
+    rois = rois.detach().float()
     areas = (rois[:, 3] - rois[:, 1]) * (rois[:, 4] - rois[:, 2])
     levels = roi_levels(areas, len(strides), finest_scale)
-    shape = (len(rois), features[0].shape[1], output_size, output_size)
-    pooled = features[0].new_zeros(shape, dtype=torch.float32)
-    for level, stride in enumerate(strides):
-        index = (levels == level).nonzero().squeeze(1)
-        part = roi_align(
-            features[level].float(), rois[index].float(), output_size, 1 / stride, aligned=True
-        )
-        pooled = pooled.index_copy(0, index, part)
-    return pooled
+    maps = [level.float() for level in features[: len(strides)]]
+    places = _places(maps, rois[:, 0], levels, [1 / stride for stride in strides])
+    terms = _upright_terms(rois[:, 1:], places, output_size)
+    return sum_positions(maps, terms, output_size**2).unflatten(2, (output_size, output_size))
 
 
 def multilevel_rotated_roi_align(
@@ -83,21 +77,17 @@ def multilevel_rotated_roi_align(
         rois: (R, 6) image index, cx, cy, w, h, angle in input pixels.
         output_size: side of the result.
         strides: input pixels per map pixel of each level.
-        sampling_ratio: see `rotated_roi_align`.
+        sampling_ratio: samples per bin side, at least 1.
         finest_scale: see `roi_levels`.
 
     Returns:
         (R, C, o, o).
     """
+    rois = rois.detach().float()
     levels = roi_levels(rois[:, 3] * rois[:, 4], len(strides), finest_scale)
-    pooled = features[0].new_zeros(len(rois), features[0].shape[1], output_size, output_size)
-    for level, stride in enumerate(strides):
-        index = (levels == level).nonzero().squeeze(1)
-        part = rotated_roi_align(
-            features[level], rois[index], output_size, 1 / stride, sampling_ratio
-        )
-        pooled = pooled.index_copy(0, index, part)
-    return pooled
+    maps = list(features[: len(strides)])
+    places = _places(maps, rois[:, 0], levels, [1 / stride for stride in strides])
+    return _pool_turned(maps, rois, places, output_size, (sampling_ratio, sampling_ratio))
 
 
 def rotated_roi_align(
@@ -121,39 +111,130 @@ def rotated_roi_align(
         (R, C, o, o).
     """
     rois = rois.detach().float()
+    places = _places([features], rois[:, 0], torch.zeros_like(rois[:, 0]).long(), [spatial_scale])
     if sampling_ratio > 0 or len(rois) == 0:
         samples = (max(1, sampling_ratio),) * 2
-        return _pool(features, rois, output_size, spatial_scale, samples)
+        return _pool_turned([features], rois, places, output_size, samples)
     pooled = features.new_zeros(len(rois), features.shape[1], output_size, output_size)
     grids = torch.ceil(rois[:, 3:5] * spatial_scale / output_size).long()
     for grid in torch.unique(grids, dim=0):
         index = (grids == grid).all(1).nonzero().squeeze(1)
         samples_x, samples_y = grid.tolist()
-        part = _pool(features, rois[index], output_size, spatial_scale, (samples_x, samples_y))
+        own = _Places(*(place[index] for place in places))
+        part = _pool_turned([features], rois[index], own, output_size, (samples_x, samples_y))
         pooled = pooled.index_copy(0, index, part)
     return pooled
 
 
-def _pool(
-    features: torch.Tensor,
+class _Places(NamedTuple):
+    """Where each RoI reads, (R,) each: the size of its map and where its image begins there."""
+
+    scale: torch.Tensor  # map pixels per input pixel
+    height: torch.Tensor
+    width: torch.Tensor
+    first: torch.Tensor  # position of pixel (0, 0), counted as in `Terms`
+
+
+def _places(
+    features: Sequence[torch.Tensor],
+    images: torch.Tensor,
+    levels: torch.Tensor,
+    scales: Sequence[float],
+) -> _Places:
+    """Look up the map of each RoI, given the numbers (R,) of its image and level."""
+    heights, widths, firsts = (
+        torch.tensor(values, device=levels.device)
+        for values in (
+            [level.shape[2] for level in features],
+            [level.shape[3] for level in features],
+            first_positions(features)[:-1],
+        )
+    )
+    height, width = heights[levels], widths[levels]
+    scale = torch.tensor(list(scales), device=levels.device)[levels]
+    return _Places(scale, height, width, firsts[levels] + images.long() * height * width)
+
+
+def _upright_terms(boxes: torch.Tensor, places: _Places, output_size: int) -> Terms:
+    """List the terms of all bins of horizontal boxes (R, 4).
+
+    Bilinear weights are products, so the samples of a bin that share a row or column are joined
+    along each axis first: (S + 1) squared terms instead of 4 S squared.
+    """
+    low, high = (boxes * places.scale[:, None]).split(2, dim=1)
+    rows, columns = (
+        _axis_terms(low[:, axis] - 0.5, (high - low)[:, axis], limit, output_size)
+        for axis, limit in ((1, places.height), (0, places.width))
+    )
+    num_rows, num_columns = rows.counts, columns.counts
+    counts = (num_rows * num_columns).repeat_interleave(output_size**2)  # (R oo,)
+    starts = torch.cat((counts.new_zeros(1), counts.cumsum(0)))
+    # For each term its bin, and from there its RoI and its place in the bin's block of pixels.
+    bins = torch.arange(len(counts), device=counts.device).repeat_interleave(counts)
+    rois = torch.div(bins, output_size**2, rounding_mode="floor")
+    bin_rows = torch.div(bins, output_size, rounding_mode="floor")  # (RoI, bin row) as one number
+    bin_columns = rois * output_size + bins % output_size
+    term = torch.arange(len(bins), device=bins.device) - starts[bins]
+    row = torch.div(term, num_columns[rois], rounding_mode="floor")
+    row_term = bin_rows * rows.pixels.shape[-1] + row
+    column_term = bin_columns * columns.pixels.shape[-1] + term - row * num_columns[rois]
+    positions = rows.pixels.take(row_term) * places.width[rois] + columns.pixels.take(column_term)
+    positions = positions + places.first[rois]
+    weights = rows.weights.take(row_term) * columns.weights.take(column_term)
+    return Terms(positions.int(), weights, starts.int())
+
+
+class _AxisTerms(NamedTuple):
+    """What every bin reads along one axis."""
+
+    pixels: torch.Tensor  # (R, o, T) int64, inside the map
+    weights: torch.Tensor  # (R, o, T)
+    counts: torch.Tensor  # (R,) how many of the T are used
+
+
+def _axis_terms(
+    start: torch.Tensor, length: torch.Tensor, limit: torch.Tensor, output_size: int
+) -> _AxisTerms:
+    """Join the samples of each bin of RoIs from `start` (R,), `length` (R,) map pixels long.
+
+    Samples are at most a pixel apart, so S of them read at most S + 1 neighbouring pixels.
+    """
+    samples = torch.ceil(length / output_size).clamp(min=0).long()  # (R,), none without extent
+    most = max(int(samples.max()), 1) if len(samples) else 1
+    number = torch.arange(most + 1, device=start.device)
+    bins = torch.arange(output_size, device=start.device)[:, None]
+    inner = ((number[:-1] + 0.5) / samples.clamp(min=1)[:, None])[:, None]  # (R, 1, S) in bins
+    size = limit[:, None, None]
+    sample = start[:, None, None] + (bins + inner) * (length / output_size)[:, None, None]
+    is_used = (number[:-1] < samples[:, None])[:, None] & (sample >= -1) & (sample <= size)
+    sample = torch.minimum(sample.clamp(min=0), size - 1)  # (R, o, S)
+    pixels = sample[..., :1].floor() + number  # (R, o, T)
+    near = (1 - (sample[..., None] - pixels[..., None, :]).abs()).clamp(min=0)  # (R, o, S, T)
+    share = is_used / samples.clamp(min=1)[:, None, None]
+    weights = (share[..., None] * near).sum(2)
+    return _AxisTerms(torch.minimum(pixels.long(), size - 1), weights, samples + 1)
+
+
+def _pool_turned(
+    features: Sequence[torch.Tensor],
     rois: torch.Tensor,
+    places: _Places,
     output_size: int,
-    spatial_scale: float,
     samples: tuple[int, int],
 ) -> torch.Tensor:
     """Pool with the same number of samples (along w, along h) in every bin."""
-    x, y = _sample_points(rois, output_size, spatial_scale, samples)
-    rows, weights = _bilinear_rows(x, y, rois[:, 0].long(), features.shape)
-    pooled = _WeightedRows.apply(features.float(), rows, weights)  # (R, C, oo)
-    return pooled.unflatten(2, (output_size, output_size)).to(features.dtype)
+    x, y = _sample_points(rois, places.scale, output_size, samples)
+    terms = _bilinear_terms(x, y, places)
+    pooled = sum_positions([level.float() for level in features], terms, output_size**2)
+    return pooled.unflatten(2, (output_size, output_size)).to(features[0].dtype)
 
 
 def _sample_points(
-    rois: torch.Tensor, output_size: int, spatial_scale: float, samples: tuple[int, int]
+    rois: torch.Tensor, scale: torch.Tensor, output_size: int, samples: tuple[int, int]
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Place the samples: (x, y), each (R, oo, SS), in map pixels with pixel centres at integers."""
-    center = rois[:, 1:3] * spatial_scale - 0.5
-    sides = rois[:, 3:5] * spatial_scale
+    center = rois[:, 1:3] * scale[:, None] - 0.5
+    sides = rois[:, 3:5] * scale[:, None]
     steps_x, steps_y = (
         (torch.arange(output_size * count, device=rois.device) + 0.5) / (output_size * count) - 0.5
         for count in samples
@@ -166,22 +247,19 @@ def _sample_points(
     return x.flatten(3).flatten(1, 2), y.flatten(3).flatten(1, 2)
 
 
-def _bilinear_rows(
-    x: torch.Tensor, y: torch.Tensor, batch_index: torch.Tensor, shape: torch.Size
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Give the table rows and weights of each bin's mean, each (R, oo, 4 SS)."""
-    _, _, height, width = shape
+def _bilinear_terms(x: torch.Tensor, y: torch.Tensor, places: _Places) -> Terms:
+    """List the terms of each bin's mean, 4 SS of each, given its samples (R, oo, SS)."""
+    height, width, first = (t[:, None, None] for t in (places.height, places.width, places.first))
     inside = (x >= -1) & (x <= width) & (y >= -1) & (y <= height)
-    x, y = x.clamp(0, width - 1), y.clamp(0, height - 1)
+    x, y = torch.minimum(x.clamp(min=0), width - 1), torch.minimum(y.clamp(min=0), height - 1)
     left, top = x.floor(), y.floor()
     right_part, bottom_part = x - left, y - top
     left, top = left.long(), top.long()
-    right, bottom = (left + 1).clamp(max=width - 1), (top + 1).clamp(max=height - 1)
-    top = (top + batch_index[:, None, None] * height) * width
-    bottom = (bottom + batch_index[:, None, None] * height) * width
+    right, bottom = torch.minimum(left + 1, width - 1), torch.minimum(top + 1, height - 1)
+    top, bottom = top * width + first, bottom * width + first
     share = inside.float() / max(1, x.shape[-1])
     upper, lower = (1 - bottom_part) * share, bottom_part * share
-    rows = torch.cat((top + left, top + right, bottom + left, bottom + right), dim=-1)
+    positions = torch.cat((top + left, top + right, bottom + left, bottom + right), dim=-1)
     weights = torch.cat(
         (
             upper * (1 - right_part),
@@ -191,64 +269,6 @@ def _bilinear_rows(
         ),
         dim=-1,
     )
-    return rows.int(), weights
-
-
-class _WeightedRows(torch.autograd.Function):
-    """Weighted sums of map positions: `embedding_bag` over channels-last rows, in both directions.
-
-    The gradient is the same sum with the roles of bins and positions exchanged: entries are sorted
-    by position once, so that each position is one bag. No atomic additions: deterministic on a GPU.
-    Works through runs of channels, which bounds the memory for channels-last copies.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, features: torch.Tensor, rows: torch.Tensor, weights: torch.Tensor
-    ) -> torch.Tensor:
-        """Map (B, C, H, W), rows and weights (R, oo, T) to (R, C, oo)."""
-        ctx.save_for_backward(rows, weights)
-        ctx.shape = features.shape
-        num_rois, num_bins, num_terms = rows.shape
-        pooled = features.new_zeros(num_rois, features.shape[1], num_bins)
-        if rows.numel() == 0:
-            return pooled
-        rows, weights = rows.view(-1, num_terms), weights.view(-1, num_terms)
-        for run in _channel_runs(features.shape):
-            table = features[:, run].permute(0, 2, 3, 1).flatten(0, 2).contiguous()  # (BHW, c)
-            part = F.embedding_bag(rows, table, mode="sum", per_sample_weights=weights)
-            pooled[:, run] = part.view(num_rois, num_bins, -1).mT  # (R oo, c) -> (R, c, oo)
-        return pooled
-
-    @staticmethod
-    def backward(ctx: Any, grad_pooled: torch.Tensor) -> tuple[torch.Tensor, None, None]:
-        """Map the gradient (R, C, oo) to (B, C, H, W)."""
-        rows, weights = ctx.saved_tensors
-        batch, _, height, width = ctx.shape
-        grad = grad_pooled.new_zeros(ctx.shape)
-        if rows.numel() == 0:
-            return grad, None, None
-        sorted_rows, order = rows.flatten().sort(stable=True)
-        positions = torch.arange(batch * height * width + 1, device=rows.device, dtype=rows.dtype)
-        bag_starts = torch.searchsorted(sorted_rows, positions, out_int32=True)
-        bins = torch.div(order, rows.shape[2], rounding_mode="floor").to(rows.dtype)
-        weights = weights.flatten()[order]
-        for run in _channel_runs(ctx.shape):
-            table = grad_pooled[:, run].mT.flatten(0, 1).contiguous()  # (R, c, oo) -> (R oo, c)
-            part = F.embedding_bag(
-                bins,
-                table,
-                bag_starts,
-                mode="sum",
-                per_sample_weights=weights,
-                include_last_offset=True,
-            )  # (BHW, c)
-            grad[:, run] = part.view(batch, height, width, -1).permute(0, 3, 1, 2)
-        return grad, None, None
-
-
-def _channel_runs(shape: torch.Size) -> list[slice]:
-    """Cut the channels into runs whose channels-last copy has about `MAX_COPY` elements."""
-    batch, channels, height, width = shape
-    step = max(MIN_RUN, MAX_COPY // (batch * height * width))
-    return [slice(start, start + step) for start in range(0, channels, step)]
+    num_sums = x.shape[0] * x.shape[1]
+    starts = torch.arange(num_sums + 1, device=x.device, dtype=torch.int32) * weights.shape[-1]
+    return Terms(positions.flatten().int(), weights.flatten(), starts)
