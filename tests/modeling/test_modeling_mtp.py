@@ -2,9 +2,11 @@ import pytest
 import torch
 from transformers import AutoModelForPreTraining
 
+from mtp_hf.modeling.configuration_vit_rvsa import ViTRVSAConfig
 from mtp_hf.modeling.modeling_mtp import MTPForPreTraining
 from tests.tiny_models import (
     CLASS_NAMES,
+    TINY_BACKBONE,
     TINY_TWO_STAGE,
     make_batch,
     make_label,
@@ -216,6 +218,15 @@ def test_other_backbones_of_transformers_fit():
     }
     output = _model(backbone_config=backbone)(*make_batch([("sior", 1)], side=128))
     assert torch.isfinite(output.loss)
+
+
+def test_a_second_copy_of_the_backbone_config_is_taken_too():
+    class Copy(ViTRVSAConfig):
+        """Not registered, as the config of code that was imported twice."""
+
+    values = {key: value for key, value in TINY_BACKBONE.items() if key != "model_type"}
+    model = MTPForPreTraining(tiny_pretraining_config(backbone_config=Copy(**values)))
+    assert type(model.backbone.config) is Copy
 
 
 def test_label_helper_is_consistent():
