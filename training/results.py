@@ -1,13 +1,14 @@
 """What a run leaves when it ends: metrics, pictures and the two networks with their cards."""
 
+import dataclasses
 import importlib.metadata
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from accelerate.logging import get_logger
 
-from mtp_hf.data.multi_dataset import SourceDataset
 from mtp_hf.hub.bundle import save_bundle
 from mtp_hf.hub.card import RunFacts, SourceFacts, markdown_table, metric_rows
 from mtp_hf.metrics.tables import flatten_metrics
@@ -30,7 +31,14 @@ PICTURES = {
     "predictions_rd.png": "Rotated boxes",
 }
 
-Sources = Mapping[str, SourceDataset]
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """What a run has to show: metrics of the untrained and trained network, folder of pictures."""
+
+    before: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    after: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    pictures: Path | None = None
 
 
 def write_results(
@@ -54,7 +62,6 @@ def write_results(
         kept: validation images to draw.
         num_images: training and validation images of each source.
     """
-    before = folder.read_metrics().get("before", {})
     after = flatten_metrics(metrics)
     folder.write_metrics(step=step, after=after, per_class=_per_class(network, metrics))
     if folder.log.stat().st_size:
@@ -62,31 +69,20 @@ def write_results(
     draw_comparison(
         kept.images, kept.labels, kept.predictions, network.config.class_names, folder.path
     )
-    facts = RunFacts(
-        name=recipe.name + (f", row {recipe.result}" if recipe.result else ""),
-        about=recipe.about,
-        backbone=f"ViT-{recipe.model.backbone} + RVSA, trained at {recipe.data.image_size} px",
-        steps=step,
-        is_demo=recipe.data.root == DEMO_ROOT,
-        sources=[
-            SourceFacts(
-                name,
-                source.config,
-                source.tasks,
-                len(network.config.class_names[name]),
-                *num_images[name],
-            )
-            for name, source in recipe.data.sources.items()
-        ],
-        recipe_yaml=recipe_to_yaml(without_paths(recipe)),
-        before=before,
-        after=after,
-        versions={name: importlib.metadata.version(name) for name in PACKAGES},
-        pictures={
-            title: name for name, title in PICTURES.items() if (folder.path / name).is_file()
-        },
-    )
-    save_bundle(network, folder.path, facts)
+    measured = Measured(folder.read_metrics().get("before", {}), after, folder.path)
+    save_bundle(network, folder.path, _facts(recipe, network, step, num_images, measured))
+
+
+def write_snapshot(
+    recipe: Recipe,
+    folder: Path,
+    network: MTPForPreTraining,
+    *,
+    step: int,
+    num_images: Mapping[str, tuple[int, int]],
+) -> None:
+    """Write the bundle of a run that goes on, without metrics and pictures; on the main process."""
+    save_bundle(network, folder, _facts(recipe, network, step, num_images, Measured()))
 
 
 def results_text(folder: RunFolder, metrics: Mapping[str, Any]) -> str:
@@ -112,6 +108,44 @@ def describe_network(network: MTPForPreTraining) -> str:
         parts[task] = sum(p.numel() for module in modules for p in module.parameters())
     total = f"{sum(parts.values()) / 1e6:.2f} million parameters"
     return f"{total}: " + ", ".join(f"{name} {n / 1e6:.2f}" for name, n in parts.items())
+
+
+def _facts(
+    recipe: Recipe,
+    network: MTPForPreTraining,
+    step: int,
+    num_images: Mapping[str, tuple[int, int]],
+    measured: Measured,
+) -> RunFacts:
+    """Gather what the cards tell."""
+    sources = [
+        SourceFacts(
+            name,
+            source.config,
+            source.tasks,
+            len(network.config.class_names[name]),
+            *num_images[name],
+        )
+        for name, source in recipe.data.sources.items()
+    ]
+    folder = measured.pictures
+    pictures = {
+        title: name for name, title in PICTURES.items() if folder and (folder / name).is_file()
+    }
+    return RunFacts(
+        name=recipe.name + (f", row {recipe.result}" if recipe.result else ""),
+        about=recipe.about,
+        backbone=f"ViT-{recipe.model.backbone} + RVSA, trained at {recipe.data.image_size} px",
+        steps=step,
+        planned_steps=recipe.schedule.steps,
+        is_demo=recipe.data.root == DEMO_ROOT,
+        sources=sources,
+        recipe_yaml=recipe_to_yaml(without_paths(recipe)),
+        before=measured.before,
+        after=measured.after,
+        versions={name: importlib.metadata.version(name) for name in PACKAGES},
+        pictures=pictures,
+    )
 
 
 def _per_class(network: MTPForPreTraining, metrics: Mapping[str, Any]) -> dict[str, Any]:

@@ -31,37 +31,21 @@ SHIPPED_MODEL: dict[str, Any] = {
     "AutoModelForPreTraining": MTPForPreTraining,
     "AutoImageProcessor": MTPImageProcessor,
 }
-# The configs are named as seen from the model's file: transformers imports the files of a local
-# folder once for each file that it starts from, and two copies of a config class are two classes.
-ENCODER_AUTO_MAP = {
-    "AutoConfig": "modeling_vit_rvsa.ViTRVSAConfig",
-    "AutoModel": "modeling_vit_rvsa.ViTRVSAModel",
-}
-MODEL_AUTO_MAP = {"AutoConfig": "modeling_mtp.MTPPreTrainingConfig"}
+# The weights are saved as a backbone; the plain model reads them as well.
+ENCODER_AUTO_MAP = {"AutoModel": "modeling_vit_rvsa.ViTRVSAModel"}
 
 
-def save_bundle(
-    model: MTPForPreTraining,
-    folder: Path,
-    facts: RunFacts,
-    *,
-    repos: dict[str, str] | None = None,
-    picture_folder: Path | None = None,
-) -> list[Path]:
+def save_bundle(model: MTPForPreTraining, folder: Path, facts: RunFacts) -> list[Path]:
     """Write both folders.
 
     Args:
         model: the trained network.
-        folder: gets `encoder` and `model`.
+        folder: gets `encoder` and `model`; holds the pictures named in `facts`.
         facts: what the cards tell.
-        repos: for `encoder` and `model` the name that the cards' examples load; default: the
-            folder.
-        picture_folder: where the pictures named in `facts` lie.
 
     Returns:
         The two folders.
     """
-    repos = {ENCODER: ENCODER, MODEL: MODEL} | (repos or {})
     side = model.config.backbone_config.image_size
     processor = MTPImageProcessor(size={"height": side, "width": side})
     encoder_folder, model_folder = folder / ENCODER, folder / MODEL
@@ -74,15 +58,14 @@ def save_bundle(
         processor.save_pretrained(model_folder)
     vars(model.config).pop("auto_map", None)
     _extend_auto_map(encoder_folder / "config.json", ENCODER_AUTO_MAP)
-    _extend_auto_map(model_folder / "config.json", MODEL_AUTO_MAP)
     cards = {
-        encoder_folder: render_encoder_card(facts, repos[ENCODER]),
-        model_folder: render_model_card(facts, repos[MODEL]),
+        encoder_folder: render_encoder_card(facts, ENCODER),
+        model_folder: render_model_card(facts, MODEL),
     }
     for target, card in cards.items():
         (target / "README.md").write_text(card, encoding="utf-8")
         for file in facts.pictures.values():
-            shutil.copyfile((picture_folder or folder) / file, target / file)
+            shutil.copyfile(folder / file, target / file)
     return [encoder_folder, model_folder]
 
 

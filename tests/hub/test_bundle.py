@@ -4,26 +4,19 @@ import json
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 from transformers import AutoImageProcessor, AutoModel, AutoModelForPreTraining
 
-from mtp_hf.hub.bundle import save_bundle
 from mtp_hf.modeling.configuration_mtp import MTPPreTrainingConfig
 from mtp_hf.modeling.image_processing_mtp import MTPImageProcessor
 from mtp_hf.modeling.modeling_mtp import MTPForPreTraining
 from mtp_hf.modeling.modeling_vit_rvsa import ViTRVSABackbone, ViTRVSAModel
-from mtp_hf.training.build_model import build_model
-from mtp_hf.training.recipe import load_recipe
-from tests.hub.test_card import FACTS
-from tests.training.tiny_run import TINY_MODEL
 
 # Weights come back bit for bit; outputs may differ by rounding, because the kernels that torch
 # chooses depend on where in memory the weights lie (seen: 1.2e-7 on values up to 3).
 ROUNDING = {"rtol": 0.0, "atol": 1e-6}
-NAMES = {"sior": ["ship", "plane"], "sota_rbb": ["ship"], "fast": ["car"]}
 
 # Runs where the package cannot be imported: only the files beside the weights are there.
 REMOTE = """
@@ -34,8 +27,8 @@ class NoPackage:
             raise ImportError(name)
 sys.meta_path.insert(0, NoPackage())
 from transformers import AutoImageProcessor, AutoModel, AutoModelForPreTraining
-folder = sys.argv[1]
-images = torch.load(f"{folder}/images.pt")
+folder, work = sys.argv[1:]
+images = torch.load(f"{work}/images.pt")
 trusted = {"trust_remote_code": True}
 processor = AutoImageProcessor.from_pretrained(f"{folder}/model", **trusted)
 model = AutoModelForPreTraining.from_pretrained(f"{folder}/model", **trusted).eval()
@@ -44,27 +37,8 @@ maps = model.backbone(images).feature_maps
 tokens = encoder(images).last_hidden_state
 found = model.predict(images, "sior")
 assert "mtp_hf" not in sys.modules
-torch.save((processor.size.height, maps, tokens, found), f"{folder}/remote.pt")
+torch.save((processor.size.height, maps, tokens, found), f"{work}/remote.pt")
 """
-
-
-@pytest.fixture(scope="module")
-def network():
-    torch.manual_seed(0)
-    return build_model(load_recipe("pretrain/demo", overrides=TINY_MODEL), NAMES).eval()
-
-
-@pytest.fixture(scope="module")
-def bundle(network, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("run")
-    (folder / "losses.png").write_bytes(b"a picture")
-    save_bundle(network, folder, FACTS)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def images():
-    return torch.randn(2, 3, 112, 128, generator=torch.Generator().manual_seed(3))
 
 
 @torch.no_grad()
@@ -115,18 +89,18 @@ def test_the_processor_is_found_and_fits_the_training_size(bundle, folder):
 def test_the_code_beside_the_weights_loads_without_the_package(
     bundle, network, images, tmp_path, monkeypatch
 ):
-    torch.save(images, bundle / "images.pt")
+    torch.save(images, tmp_path / "images.pt")
     monkeypatch.setenv("HF_MODULES_CACHE", str(tmp_path))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     done = subprocess.run(
-        [sys.executable, "-c", REMOTE, str(bundle)],
+        [sys.executable, "-c", REMOTE, str(bundle), str(tmp_path)],
         cwd=tmp_path,
         capture_output=True,
         text=True,
         timeout=240,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    side, maps, tokens, found = torch.load(bundle / "remote.pt")
+    side, maps, tokens, found = torch.load(tmp_path / "remote.pt")
     assert side == 112
     expected = network.backbone(images).feature_maps
     for each, other in zip(maps, expected, strict=True):
@@ -181,6 +155,7 @@ def test_the_examples_of_the_card_run(bundle, folder, monkeypatch):
     if folder == "encoder":
         sides = [tuple(each.shape[-2:]) for each in results["maps"]]
         assert sides == [(32, 32), (16, 16), (8, 8), (4, 4)]  # 112 padded to 128
+        assert results["tokens"].shape[:2] == (1, 64)
     else:
         (tasks,) = results["predictions"]
         assert tasks["ss"]["semantic_map"].shape == (256, 256)
@@ -189,12 +164,3 @@ def test_the_examples_of_the_card_run(bundle, folder, monkeypatch):
 def test_the_pictures_lie_beside_the_cards(bundle):
     for folder in ("encoder", "model"):
         assert (bundle / folder / "losses.png").read_bytes() == b"a picture"
-
-
-def test_names_on_the_hub_can_be_given_to_the_cards(network, tmp_path):
-    (tmp_path / "losses.png").write_bytes(b"")
-    save_bundle(network, tmp_path, FACTS, repos={"encoder": "mtp/vit-tiny-rvsa"})
-    assert (
-        'from_pretrained("mtp/vit-tiny-rvsa")' in (tmp_path / "encoder" / "README.md").read_text()
-    )
-    assert Path(tmp_path / "model" / "model.safetensors").is_file()
