@@ -21,6 +21,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from mtp_hf.data.collate import normalize_images
 from mtp_hf.training.loss_window import LossWindow
+from mtp_hf.training.preemption import StoppedBySignal
 from mtp_hf.training.recipe_schema import Recipe
 from mtp_hf.training.run_log import RunLog
 
@@ -31,8 +32,7 @@ class Prepared:
 
     Args:
         accelerator: made with `step_scheduler_with_optimizer=False`, so that the schedule steps
-        once per
-            optimizer step on any number of processes.
+            once per optimizer step on any number of processes.
         model: returns `loss` and `losses`.
         optimizer: over the model's parameters.
         schedule: of the optimizer.
@@ -44,57 +44,74 @@ class Prepared:
     schedule: LRScheduler
 
 
+@dataclasses.dataclass(frozen=True)
+class Callbacks:
+    """What the loop calls between steps, on every process.
+
+    Args:
+        evaluate: with the step at every interval of `evaluation.every` before the last step.
+        save: with the step at every interval of `saving.checkpoint_every`, at the end, and before
+            the loop leaves on a signal.
+        stop: after each step; the signal on which all processes leave, or None.
+    """
+
+    evaluate: Callable[[int], None]
+    save: Callable[[int], None]
+    stop: Callable[[], int | None]
+
+
 def train(
     prepared: Prepared,
     batches: Iterable[dict[str, Any]],
     recipe: Recipe,
     *,
+    steps: range,
+    window: LossWindow,
     log: RunLog,
-    first_step: int,
-    last_step: int,
-    evaluate: Callable[[int], None],
-    save: Callable[[int], None],
+    callbacks: Callbacks,
 ) -> None:
-    """Train until `last_step` optimizer steps are done.
+    """Make some optimizer steps.
 
     Args:
-        prepared: model, optimizer and schedule, in their state after `first_step` steps.
+        prepared: model, optimizer and schedule, in their state before the first of these steps.
         batches: this process's batches from there on.
         recipe: accumulation, clipping and intervals.
+        steps: counted from 1.
+        window: losses of the steps since the last line of the log.
         log: gets one line per logging interval.
-        first_step: optimizer steps done already.
-        last_step: where to stop.
-        evaluate: called with the step at every interval of `evaluation.every` before the last step.
-        save: called with the step at every interval of `saving.checkpoint_every` and at the end.
+        callbacks: saving, validation, stopping.
 
     Raises:
         NonFiniteLossError: see `LossWindow`.
+        StoppedBySignal: a process got a signal; the checkpoint is written.
     """
-    window = LossWindow(prepared.accelerator)
     iterator = iter(batches)
     bar = tqdm(
         total=recipe.schedule.steps,
-        initial=first_step,
+        initial=steps[0] - 1,
         desc=recipe.name,
         unit="step",
         disable=not prepared.accelerator.is_main_process,
         dynamic_ncols=True,
     )
     with logging_redirect_tqdm(), bar:
-        for step in range(first_step + 1, last_step + 1):
+        for step in steps:
             gradient_norm = train_step(prepared, iterator, recipe, window, step)
-            if is_due(step, recipe.saving.log_every) or step == last_step:
+            if is_due(step, recipe.saving.log_every) or step == steps[-1]:
                 line = {"lr": highest_rate(prepared.optimizer), "grad_norm": float(gradient_norm)}
                 line = window.summarize() | line
                 log.write(step, **line)
                 bar.set_postfix(progress_words(line), refresh=False)
             prepared.schedule.step()
             bar.update()
-            if is_due(step, recipe.saving.checkpoint_every) or step == last_step:
+            signum = callbacks.stop()
+            if signum or is_due(step, recipe.saving.checkpoint_every) or step == steps[-1]:
                 window.check()
-                save(step)
-            if is_due(step, recipe.evaluation.every) and step != last_step:
-                evaluate(step)
+                callbacks.save(step)
+            if signum:
+                raise StoppedBySignal(signum)
+            if is_due(step, recipe.evaluation.every) and step != steps[-1]:
+                callbacks.evaluate(step)
 
 
 def train_step(

@@ -1,11 +1,13 @@
 """One pretraining run, from a recipe to its results; every process has one and does the same.
 
 The order of things: data, network, weights to start from or a checkpoint, validation of the
-untrained network, training with its checkpoints and validations, validation, results.
+untrained network, training with its checkpoints and validations, validation, results. A signal to
+stop is obeyed in all of it after the checkpoint or the first weights (`preemption.py`).
 """
 
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
@@ -16,11 +18,29 @@ from torch import nn
 from mtp_hf.data.multi_dataset import SourceDataset
 from mtp_hf.metrics.pretraining import PretrainingEvaluator
 from mtp_hf.metrics.tables import flatten_metrics
+from mtp_hf.training.agreement import on_main_process
 from mtp_hf.training.build_model import build_model, start_backbone
-from mtp_hf.training.checkpoints import find_checkpoint, load_checkpoint, save_checkpoint
+from mtp_hf.training.checkpoint_files import read_latest, remove_leftovers
+from mtp_hf.training.checkpoints import (
+    RECIPE_FILE,
+    CheckpointFacts,
+    check_same_images,
+    find_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
+from mtp_hf.training.durable_files import write_durably
 from mtp_hf.training.loaders import class_names, load_sources, train_loader, validation_loader
-from mtp_hf.training.loop import Prepared, train
+from mtp_hf.training.loop import Callbacks, Prepared, is_due, train
+from mtp_hf.training.loss_window import LossWindow
 from mtp_hf.training.optim import build_optimizer, build_schedule, parameter_groups
+from mtp_hf.training.preemption import (
+    StoppedBySignal,
+    StopSignals,
+    WatchedBatches,
+    shield_workers,
+)
+from mtp_hf.training.publishing import Publisher
 from mtp_hf.training.recipe import check_same_training, recipe_to_yaml
 from mtp_hf.training.recipe_schema import Recipe
 from mtp_hf.training.results import (
@@ -28,9 +48,10 @@ from mtp_hf.training.results import (
     metric_words,
     results_text,
     write_results,
+    write_snapshot,
 )
 from mtp_hf.training.run_folder import RunFolder
-from mtp_hf.training.run_log import RunLog
+from mtp_hf.training.run_log import RunLog, keep_old_log
 from mtp_hf.training.validation import PredictedImages, validate
 
 logger = get_logger(__name__)
@@ -46,20 +67,34 @@ class PretrainingRun:
         accelerator: of this process.
         folder: where everything goes; checked and ready.
         resume: `latest`, the path of a checkpoint, or None for a new run.
+        publisher: pushes snapshots to the Hub along the way; on the main process or nowhere.
+
+    Attributes:
+        step: optimizer steps done.
+        saved_step: of the newest checkpoint of this state; None before the first.
     """
 
     def __init__(
-        self, recipe: Recipe, accelerator: Accelerator, folder: RunFolder, resume: str | None
+        self,
+        recipe: Recipe,
+        accelerator: Accelerator,
+        folder: RunFolder,
+        *,
+        resume: str | None = None,
+        publisher: Publisher | None = None,
     ) -> None:
         self.recipe, self.accelerator, self.folder = recipe, accelerator, folder
-        checkpoint = find_checkpoint(folder.checkpoints, resume) if resume else None
-        if checkpoint:
-            check_same_training(recipe, checkpoint / "recipe.yaml")
+        self.publisher = publisher
+        checkpoint = self._find_checkpoint(resume) if resume else None
         set_seed(recipe.seed)  # the same weights on every process
         with accelerator.main_process_first():  # the first reads the files, the others its copy
             self.sources = load_sources(recipe, "train", augment=True)
             limit = recipe.evaluation.max_samples
             self.validation_sources = load_sources(recipe, "validation", limit=limit)
+        num_train = {name: pair[0] for name, pair in self.num_images.items()}
+        self.facts = CheckpointFacts(recipe_to_yaml(recipe), num_train)
+        if checkpoint:
+            check_same_images(checkpoint, num_train)
         model = build_model(recipe, class_names(recipe))
         if recipe.model.init and not checkpoint:
             logger.info(start_backbone(model.backbone, recipe.model.init))
@@ -68,14 +103,14 @@ class PretrainingRun:
         logger.info(describe_network(model))
         self.prepared = prepare(accelerator, model, recipe)
         set_seed(recipe.seed, device_specific=True)  # dropout and sampling differ
-        self.step = load_checkpoint(accelerator, checkpoint) if checkpoint else 0
-        self.is_new = checkpoint is None
+        self.window, self.signals = LossWindow(accelerator), StopSignals(accelerator)
+        self.step, self.saved_step = 0, None
         if checkpoint:
+            self.step = self.saved_step = load_checkpoint(accelerator, checkpoint, self.window)
             logger.info(f"going on from {checkpoint}")
-        if accelerator.is_main_process:
-            folder.recipe.write_text(recipe_to_yaml(recipe), encoding="utf-8")
+        on_main_process(accelerator, lambda: self._start_folder(checkpoint))
         accelerator.init_trackers("pretrain")
-        self.log = RunLog(folder.log, accelerator, self.step)
+        self.log = RunLog(folder.log, accelerator, self.saved_step)
 
     @property
     def num_images(self) -> dict[str, tuple[int, int]]:
@@ -88,13 +123,23 @@ class PretrainingRun:
 
         Args:
             max_steps: stop after so many steps in all, before the schedule ends; None: do not.
+
+        Raises:
+            StoppedBySignal: a process got a signal; a checkpoint has everything so far.
         """
-        if self.recipe.evaluation.before and self.is_new:
-            metrics, _ = self.evaluate(0)
-            if self.accelerator.is_main_process:
-                self.folder.write_metrics(before=flatten_metrics(metrics))
-            self.evaluate_training_images("before")
         last_step = min(self.recipe.schedule.steps, max_steps or sys.maxsize)
+        with self.signals:
+            try:
+                self._execute(last_step)
+            except StoppedBySignal:
+                if self.step != self.saved_step:
+                    self.window.check()
+                    self.save(self.step)
+                raise
+
+    def _execute(self, last_step: int) -> None:
+        if self.step == 0:
+            self.evaluate_before()
         if self.step < last_step:
             self.train(last_step)
         self.evaluate_training_images("after")
@@ -113,8 +158,22 @@ class PretrainingRun:
             print(results_text(self.folder, metrics))
         self.accelerator.wait_for_everyone()
 
+    def evaluate_before(self) -> None:
+        """Measure the untrained network, where the recipe asks for it and no earlier start did."""
+        measured = on_main_process(self.accelerator, self.folder.read_metrics)
+        if not self.recipe.evaluation.before:
+            return
+        if "before" not in measured:
+            flat = flatten_metrics(self.evaluate(0)[0])
+            on_main_process(self.accelerator, lambda: self.folder.write_metrics(before=flat))
+        if "training_images_before" not in measured:
+            self.evaluate_training_images("before")
+
     def train(self, last_step: int) -> None:
         """Train from the step reached so far."""
+        every, is_measured = self.recipe.evaluation.every, self.step in self.log.measured
+        if self.step and is_due(self.step, every) and not is_measured:
+            self.evaluate(self.step)  # the run was stopped between checkpoint and validation
         loader = train_loader(
             self.recipe,
             self.sources,
@@ -124,26 +183,36 @@ class PretrainingRun:
         )
         train(
             self.prepared,
-            loader,
+            shield_workers(loader),
             self.recipe,
+            steps=range(self.step + 1, last_step + 1),
+            window=self.window,
             log=self.log,
-            first_step=self.step,
-            last_step=last_step,
-            evaluate=self.evaluate,
-            save=self.save,
+            callbacks=Callbacks(self.evaluate, self.save, self.signals.agreed),
         )
-        self.step = last_step
 
     def save(self, step: int) -> None:
         """Write a checkpoint."""
-        text = recipe_to_yaml(self.recipe)
-        save_checkpoint(self.accelerator, self.folder.checkpoints, step, text)
+        self.step = step
+        self.log.flush()
+        save_checkpoint(
+            self.accelerator,
+            self.folder.checkpoints,
+            step,
+            self.window,
+            facts=self.facts,
+            total_limit=self.recipe.saving.total_limit,
+        )
+        self.saved_step = step
+        if self.publisher and step in self.publisher.steps and not self.signals.received:
+            self.publisher.push_snapshot(step, self._write_snapshot)
 
     def evaluate(self, step: int, num_kept: int = 0) -> tuple[dict[str, Any], PredictedImages]:
         """Validate and log the metrics; see `validate`."""
+        self.step = step
         metrics, kept = self._measure(self.validation_sources, num_kept)
         flat = flatten_metrics(metrics)
-        self.log.write(step, metrics=flat)
+        self.log.write_metrics(step, flat)
         logger.info(f"step {step}, validation in percent: {metric_words(flat)}")
         return metrics, kept
 
@@ -173,7 +242,37 @@ class PretrainingRun:
         )
         tasks = {name: source.tasks for name, source in self.recipe.data.sources.items()}
         evaluator = PretrainingEvaluator(class_names(self.recipe), tasks)
-        return validate(self.accelerator, self.prepared.model, loader, evaluator, num_kept=num_kept)
+        batches = WatchedBatches(shield_workers(loader), self.signals)
+        return validate(
+            self.accelerator, self.prepared.model, batches, evaluator, num_kept=num_kept
+        )
+
+    def _write_snapshot(self, folder: Path) -> None:
+        network = self.accelerator.unwrap_model(self.prepared.model)
+        write_snapshot(self.recipe, folder, network, step=self.step, num_images=self.num_images)
+
+    def _find_checkpoint(self, resume: str) -> Path:
+        """Look on one process for the checkpoint to go on from, and compare recipes."""
+
+        def find() -> Path:
+            remove_leftovers(self.folder.checkpoints)
+            checkpoint = find_checkpoint(self.folder.checkpoints, resume)
+            changes = check_same_training(self.recipe, checkpoint / RECIPE_FILE)
+            if changes:
+                logger.info(f"changed since {checkpoint}: {'; '.join(changes)}")
+            return checkpoint
+
+        return on_main_process(self.accelerator, find)
+
+    def _start_folder(self, checkpoint: Path | None) -> None:
+        """Write the recipe; keep the log if lines after an earlier checkpoint have to go."""
+        write_durably(self.folder.recipe, self.facts.recipe_yaml)
+        folder = self.folder.checkpoints
+        if checkpoint and checkpoint.resolve() != (folder / str(read_latest(folder))).resolve():
+            logger.warning(
+                f"going back: checkpoints after step {self.step} are set aside when there is a new"
+                f" one; the log so far is kept as {keep_old_log(self.folder.log, folder)}"
+            )
 
 
 def prepare(accelerator: Accelerator, model: nn.Module, recipe: Recipe) -> Prepared:

@@ -103,27 +103,36 @@ def without_paths(recipe: Recipe) -> Recipe:
     )
 
 
-def check_same_training(recipe: Recipe, saved: Path) -> None:
+def check_same_training(recipe: Recipe, saved: Path) -> list[str]:
     """Check that a recipe goes on where another one stopped.
 
     Args:
         recipe: of the resumed run.
         saved: recipe that the checkpoint was made with.
 
+    Returns:
+        What differs without changing what is learned, as `key: old -> new`.
+
     Raises:
         ValueError: they differ in something that changes what is learned; all of it is listed.
     """
     new, old = (_flat(dataclasses.asdict(each)) for each in (recipe, load_recipe(str(saved))))
-    changed = [
-        f"{key}: {old.get(key)} -> {new.get(key)}"
+    changed = {
+        key: f"{key}: {old.get(key)} -> {new.get(key)}"
         for key in sorted(new.keys() | old.keys())
         if new.get(key) != old.get(key)
-        and not any(f"{key}.".startswith(f"{each}.") for each in RESUMABLE_CHANGES)
+    }
+    harmless = [
+        key
+        for key in changed
+        if any(f"{key}.".startswith(f"{each}.") for each in RESUMABLE_CHANGES)
     ]
-    if changed:
+    refused = [text for key, text in changed.items() if key not in harmless]
+    if refused:
         raise ValueError(
-            f"the checkpoint was made by another recipe; changed: {'; '.join(changed)}"
+            f"the checkpoint was made by another recipe; changed: {'; '.join(refused)}"
         )
+    return [changed[key] for key in harmless]
 
 
 def _chosen_row(rows: Mapping[str, Any], result: str | None) -> dict[str, Any]:

@@ -143,9 +143,16 @@ class Evaluation:
 
 @dataclasses.dataclass(frozen=True)
 class Saving:
-    """What is written along the way, in optimizer steps."""
+    """What is written along the way.
 
-    checkpoint_every: int = 5_000  # published command; 0: only at the end
+    Args:
+        checkpoint_every: optimizer steps between checkpoints (0: only at the end).
+        total_limit: newest checkpoints to keep (null: all).
+        log_every: optimizer steps that a line of the log averages over.
+    """
+
+    checkpoint_every: int = 5_000  # published command
+    total_limit: int | None = None  # nothing is deleted unasked
     log_every: int = 10
 
 
@@ -250,7 +257,12 @@ _COUNTS_FROM_ONE = (
 )
 # Data sets become keys of module dicts and of metrics.
 _TAKEN_NAMES = {*dir(nn.ModuleDict()), "pooled", "tables"}
-_COUNTS_OR_NULL = ("data.limit_samples", "evaluation.max_samples", "efficiency.cpu_threads")
+_COUNTS_OR_NULL = (
+    "data.limit_samples",
+    "evaluation.max_samples",
+    "efficiency.cpu_threads",
+    "saving.total_limit",
+)
 _NOT_NEGATIVE = (
     "schedule.warmup_steps",
     "optimizer.lr",

@@ -1,18 +1,20 @@
 """The output folder of a run: where each thing lies, and when it may be written to.
 
 recipe.yaml  log.jsonl  metrics.json  losses.png  predictions_{ss,is,rd}.png
-checkpoints/step_0000100/  encoder/  model/
+checkpoints/step_0000100/  encoder/  model/  hub_snapshot/
 """
 
 import dataclasses
 import json
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
+from mtp_hf.training.durable_files import temporary_name, write_durably
+
 # Everything that a run writes; only this is removed by --overwrite.
 CONTENTS = (
-    "recipe.yaml",
     "log.jsonl",
     "metrics.json",
     "losses.png",
@@ -23,6 +25,8 @@ CONTENTS = (
     "checkpoints",
     "encoder",
     "model",
+    "hub_snapshot",
+    "recipe.yaml",  # goes last: it tells that the rest is a run's
 )
 
 
@@ -62,6 +66,11 @@ class RunFolder:
         """Folder of Accelerate's tracker."""
         return self.path / "tracker"
 
+    @property
+    def hub_snapshot(self) -> Path:
+        """Folder with the `encoder` and `model` of a push along the way."""
+        return self.path / "hub_snapshot"
+
     def check(self, *, is_resumed: bool, overwrite: bool) -> None:
         """Refuse a folder in which something would be lost.
 
@@ -72,7 +81,10 @@ class RunFolder:
         if self.path.exists() and not self.path.is_dir():
             raise ValueError(f"{self.path} is a file, not a folder")
         if is_resumed and not self.recipe.is_file():
-            raise ValueError(f"nothing to resume: {self.path} holds no run")
+            raise ValueError(
+                f"nothing to resume: {self.path} holds no run (no {self.recipe.name}); name the"
+                " folder of the run with --output"
+            )
         if is_resumed or not found:
             return
         if not self.recipe.is_file():
@@ -83,10 +95,24 @@ class RunFolder:
                 " --overwrite, or choose another --output"
             )
 
+    def create(self) -> None:
+        """Make the folder, if need be, and try to write into it.
+
+        Raises:
+            ValueError: that fails, with the reason.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.path) as file:
+                file.write(b"a byte, for a full disk takes empty files")
+        except OSError as error:
+            raise ValueError(f"cannot write into the output folder {self.path}: {error}") from None
+
     def clear(self) -> None:
         """Remove what an earlier run wrote here."""
         for name in CONTENTS:
             path = self.path / name
+            temporary_name(path).unlink(missing_ok=True)
             if path.is_dir():
                 shutil.rmtree(path)
             else:
@@ -96,14 +122,14 @@ class RunFolder:
         """Read what was measured so far; empty for a new run."""
         if not self.metrics.is_file():
             return {}
-        return json.loads(self.metrics.read_text(encoding="utf-8"))
+        try:
+            return json.loads(self.metrics.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{self.metrics}: not JSON: {error}") from None
 
     def write_metrics(self, **values: Any) -> None:
         """Add values to `metrics.json`."""
-        text = json.dumps(self.read_metrics() | values, indent=2)
-        temporary = self.metrics.with_suffix(".tmp")
-        temporary.write_text(text + "\n", encoding="utf-8")
-        temporary.replace(self.metrics)
+        write_durably(self.metrics, json.dumps(self.read_metrics() | values, indent=2) + "\n")
 
     def list_written(self) -> list[Path]:
         """List what lies in the folder, for the end of the run."""

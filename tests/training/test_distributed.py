@@ -23,7 +23,7 @@ from mtp_hf.training.recipe import load_recipe
 from mtp_hf.training.run_log import RunLog
 from tests.tiny_models import make_batch, tiny_pretraining_config
 from tests.training.process_group import run_processes
-from tests.training.tiny_run import TINY_MODEL, TwoLossModel, batch_of_step
+from tests.training.tiny_run import NO_CALLBACKS, TINY_MODEL, TwoLossModel, batch_of_step
 
 SIDE = 112
 # Data set and number of objects of each image, by process and accumulated batch.
@@ -227,11 +227,10 @@ def _rates(accumulation):
             prepared,
             batches,
             recipe,
+            steps=range(1, STEPS + 1),
+            window=LossWindow(accelerator),
             log=log,
-            first_step=0,
-            last_step=STEPS,
-            evaluate=lambda step: None,
-            save=lambda step: None,
+            callbacks=NO_CALLBACKS,
         )
     return rates
 

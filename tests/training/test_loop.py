@@ -1,15 +1,17 @@
 """Claims about the training loop, with a model of two losses."""
 
 import dataclasses
+import signal
 
 import pytest
 import torch
 from accelerate import Accelerator
 
-from mtp_hf.training.checkpoints import load_checkpoint, save_checkpoint
-from mtp_hf.training.loop import batch_to_device, is_due, progress_words, train
-from mtp_hf.training.loss_window import NonFiniteLossError
+from mtp_hf.training.checkpoints import CheckpointFacts, load_checkpoint, save_checkpoint
+from mtp_hf.training.loop import Callbacks, batch_to_device, is_due, progress_words, train
+from mtp_hf.training.loss_window import LossWindow, NonFiniteLossError
 from mtp_hf.training.optim import learning_rate_factor
+from mtp_hf.training.preemption import StoppedBySignal
 from mtp_hf.training.run_log import RunLog, read_log
 from tests.training.tiny_run import TwoLossModel, batch_of_step, prepare
 
@@ -25,27 +27,49 @@ def recipe(tiny_recipe):
 
 
 class Run:
-    """One call of `train`, with what it called back and wrote."""
+    """One call of `train`, with what it called back and wrote.
 
-    def __init__(self, prepared, recipe, folder, first_step=0, last_step=None, batches=None):
-        accumulation = recipe.schedule.gradient_accumulation
-        last_step = last_step or recipe.schedule.steps
-        self.saved, self.evaluated = [], []
-        self.path = folder / "log.jsonl"
-        micro_steps = range(first_step * accumulation, last_step * accumulation)
+    Args:
+        checkpoint: to go on from.
+        signal_at: step after which a process has got SIGTERM.
+    """
+
+    def __init__(
+        self, prepared, recipe, folder, *, last=None, batches=None, checkpoint=None, signal_at=None
+    ):
+        accelerator, accumulation = prepared.accelerator, recipe.schedule.gradient_accumulation
+        folder.mkdir(exist_ok=True)
+        self.path, self.prepared, self.checkpoints = folder / "log.jsonl", prepared, folder / "c"
+        self.saved, self.evaluated, self.num_steps = [], [], 0
+        self.window = LossWindow(accelerator)
+        first = load_checkpoint(accelerator, checkpoint, self.window) if checkpoint else 0
+        last = last or recipe.schedule.steps
+        self.num_steps, self.signal_at = first, signal_at
+        micro_steps = range(first * accumulation, last * accumulation)
         train(
             prepared,
             batches or [batch_of_step(step) for step in micro_steps],
             recipe,
-            log=RunLog(self.path, prepared.accelerator, first_step),
-            first_step=first_step,
-            last_step=last_step,
-            evaluate=self.evaluated.append,
-            save=lambda step: self.saved.append(self._save(prepared, folder, step)),
+            steps=range(first + 1, last + 1),
+            window=self.window,
+            log=RunLog(self.path, accelerator, first if checkpoint else None),
+            callbacks=Callbacks(self.evaluated.append, self._save, self._stop),
         )
 
-    def _save(self, prepared, folder, step):
-        return save_checkpoint(prepared.accelerator, folder / "checkpoints", step, "")
+    def _save(self, step):
+        self.saved.append(
+            save_checkpoint(
+                self.prepared.accelerator,
+                self.checkpoints,
+                step,
+                self.window,
+                facts=CheckpointFacts("", {}),
+            )
+        )
+
+    def _stop(self):
+        self.num_steps += 1
+        return signal.SIGTERM if self.num_steps == self.signal_at else None
 
     @property
     def lines(self):
@@ -72,7 +96,7 @@ def test_the_log_has_the_rate_of_each_step(accelerator, recipe, tmp_path):
 
 
 def test_checkpoints_come_at_intervals_and_at_the_end(accelerator, recipe, tmp_path):
-    run = Run(prepare(accelerator, recipe), recipe, tmp_path, last_step=6)
+    run = Run(prepare(accelerator, recipe), recipe, tmp_path, last=6)
     assert [path.name for path in run.saved] == ["step_0000004", "step_0000006"]
 
 
@@ -84,17 +108,14 @@ def test_validation_comes_at_intervals_but_not_at_the_end(accelerator, recipe, t
 
 def test_a_resumed_run_has_bit_equal_losses_and_weights(accelerator, recipe, tmp_path):
     torch.set_num_threads(1)
-    straight = Run(prepare(accelerator, recipe), recipe, tmp_path / _made(tmp_path, "straight"))
+    straight = Run(prepare(accelerator, recipe), recipe, tmp_path / "straight")
     weights = accelerator._models[0].state_dict()
     again = Accelerator(cpu=True, step_scheduler_with_optimizer=False)
     torch.manual_seed(99)
     prepared = prepare(again, recipe)
-    step = load_checkpoint(again, straight.saved[0])
-    resumed = Run(prepared, recipe, tmp_path / _made(tmp_path, "resumed"), first_step=step)
-    assert step == 4
-    keys = ("losses", "grad_norm", "lr")
-    expected = [[line[key] for key in keys] for line in straight.lines[4:]]
-    assert [[line[key] for key in keys] for line in resumed.lines] == expected
+    resumed = Run(prepared, recipe, tmp_path / "resumed", checkpoint=straight.saved[0])
+    assert [line["step"] for line in resumed.lines] == [5, 6, 7, 8]
+    assert _numbers(resumed.lines) == _numbers(straight.lines[4:])
     for name, value in prepared.model.state_dict().items():
         assert torch.equal(value, weights[name]), name
 
@@ -109,7 +130,7 @@ def test_accumulated_batches_give_the_step_of_one_large_batch(accelerator, recip
     reference = TwoLossModel()
     reference.load_state_dict(model.state_dict())
     reference.dropout.p = 0.0
-    Run(prepare(accelerator, recipe, model), recipe, tmp_path, last_step=1)
+    Run(prepare(accelerator, recipe, model), recipe, tmp_path, last=1)
     halves = [batch_to_device(accelerator, batch_of_step(step)) for step in range(2)]
     optimizer = torch.optim.AdamW(reference.parameters(), lr=0.025, weight_decay=0.05)
     reference(torch.cat([h[0] for h in halves]), halves[0][1] + halves[1][1]).loss.backward()
@@ -130,7 +151,7 @@ def test_gradients_are_clipped_and_the_norm_before_is_logged(accelerator, recipe
     seen = []
     step = prepared.optimizer.step
     prepared.optimizer.step = lambda: (seen.append(_norm(prepared.model)), step())
-    run = Run(prepared, recipe, tmp_path, last_step=1)
+    run = Run(prepared, recipe, tmp_path, last=1)
     assert seen[0] == pytest.approx(1e-3, rel=1e-3)
     assert run.lines[0]["grad_norm"] > 1e-3
 
@@ -140,7 +161,7 @@ def test_without_a_limit_gradients_are_left_alone(accelerator, recipe, tmp_path)
     recipe = dataclasses.replace(recipe, optimizer=optimizer)
     prepared = prepare(accelerator, recipe)
     before = [p.clone() for p in prepared.model.parameters()]
-    Run(prepared, recipe, tmp_path, last_step=1)
+    Run(prepared, recipe, tmp_path, last=1)
     assert any(
         not torch.equal(a, b) for a, b in zip(before, prepared.model.parameters(), strict=True)
     )
@@ -153,7 +174,32 @@ def test_a_non_finite_loss_stops_before_it_reaches_the_weights(accelerator, reci
     with pytest.raises(NonFiniteLossError, match=r"step 2(.|\n)*a/ss/loss_x = nan(.|\n)*a/1-1"):
         Run(prepared, recipe, tmp_path, batches=batches)
     assert all(torch.isfinite(p).all() for p in prepared.model.parameters())
-    assert not (tmp_path / "checkpoints").exists()
+    assert not (tmp_path / "c").exists()
+
+
+def test_a_signal_ends_the_loop_after_the_step_and_its_checkpoint(accelerator, recipe, tmp_path):
+    run = Run.__new__(Run)
+    with pytest.raises(StoppedBySignal, match="stopped by SIGTERM"):
+        run.__init__(prepare(accelerator, recipe), recipe, tmp_path, signal_at=3)
+    assert [path.name for path in run.saved] == ["step_0000003"]
+    assert [line["step"] for line in run.lines] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_a_stop_within_a_logging_interval_leaves_no_trace_in_the_log(
+    recipe, tmp_path, accumulation
+):
+    torch.set_num_threads(1)
+    schedule = dataclasses.replace(recipe.schedule, gradient_accumulation=accumulation)
+    saving = dataclasses.replace(recipe.saving, log_every=4)
+    recipe = dataclasses.replace(recipe, schedule=schedule, saving=saving)
+    straight = Run(_prepare_anew(recipe), recipe, tmp_path / "straight")
+    stopped = Run.__new__(Run)
+    with pytest.raises(StoppedBySignal):
+        stopped.__init__(_prepare_anew(recipe), recipe, tmp_path / "run", signal_at=3)
+    resumed = Run(_prepare_anew(recipe), recipe, tmp_path / "run", checkpoint=stopped.saved[0])
+    assert [line["step"] for line in resumed.lines] == [4, 8]
+    assert _numbers(resumed.lines) == _numbers(straight.lines)
 
 
 def test_pixels_are_normalised_on_the_device(accelerator):
@@ -177,6 +223,14 @@ def _norm(model):
     return torch.stack([p.grad.norm() for p in model.parameters()]).norm().item()
 
 
-def _made(folder, name):
-    (folder / name).mkdir()
-    return name
+def _numbers(lines):
+    """What a log says of learning; the rest is time."""
+    return [[line[key] for key in ("losses", "loss", "grad_norm", "lr")] for line in lines]
+
+
+def _prepare_anew(recipe):
+    """What a new process would prepare: the model and the random numbers after it, of one seed."""
+    accelerator = Accelerator(cpu=True, step_scheduler_with_optimizer=False)
+    accelerator.gradient_accumulation_steps = recipe.schedule.gradient_accumulation
+    torch.manual_seed(1)
+    return prepare(accelerator, recipe, TwoLossModel())

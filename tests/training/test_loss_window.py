@@ -1,5 +1,7 @@
 """Claims about gathering, checking and averaging losses."""
 
+import json
+
 import pytest
 import torch
 
@@ -87,6 +89,33 @@ def test_on_a_cpu_a_bad_gradient_stops_before_the_optimizer(window):
     window.add(4, _losses(1.0, 1.0), LABELS)
     with pytest.raises(NonFiniteLossError, match="non-finite gradient at step 4"):
         window.add_gradient_norm(4, torch.tensor(float("nan")))
+
+
+def test_a_bad_gradient_names_the_images_of_every_accumulated_batch(window):
+    window.add(3, _losses(5.0, 5.0), [{"dataset": "sior", "image_id": "earlier"}])
+    window.add(4, _losses(1.0, 1.0), LABELS[:1])
+    window.add(4, _losses(2.0, 2.0), LABELS[1:])
+    with pytest.raises(NonFiniteLossError) as caught:
+        window.add_gradient_norm(4, torch.tensor(float("nan")))
+    lines = str(caught.value).splitlines()
+    assert [line for line in lines if line.startswith("images")] == [
+        "images: sior/00001",
+        "images: fast/t_2",
+    ]
+    assert "  fast/is/loss_y = 2" in lines
+
+
+def test_a_window_goes_on_where_its_state_was_taken(window, accelerator):
+    window.add(1, _losses(1 / 3, 10.0), LABELS, seconds_waited=0.5)
+    state = json.loads(json.dumps(window.state_dict()))
+    again = LossWindow(accelerator)
+    again.load_state_dict(state)
+    for each in (window, again):
+        each.add(2, _losses(0.1, 20.0), LABELS)
+    expected, found = window.summarize(), again.summarize()
+    assert found["losses"] == expected["losses"]
+    assert found["images_per_s"] == pytest.approx(expected["images_per_s"], rel=0.05)
+    assert found["data_wait"] == pytest.approx(0.25, rel=0.05)
 
 
 def test_with_a_loss_scaler_an_infinite_gradient_is_no_error(window, accelerator):

@@ -1,7 +1,11 @@
 """Claims about the output folder of a run."""
 
+import errno
+import os
+
 import pytest
 
+from mtp_hf.training import run_folder
 from mtp_hf.training.run_folder import CONTENTS, RunFolder
 
 
@@ -52,6 +56,58 @@ def test_clearing_removes_what_a_run_wrote_and_nothing_else(used):
     assert [path.name for path in used.path.iterdir()] == ["notes.txt"]
 
 
+def test_a_kill_while_clearing_leaves_a_folder_that_can_be_cleared_again(used, monkeypatch):
+    def stop(path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run_folder.shutil, "rmtree", stop)
+    with pytest.raises(KeyboardInterrupt):
+        used.clear()
+    used.check(is_resumed=False, overwrite=True)
+
+
+def test_clearing_removes_what_a_kill_left_half_written(used):
+    (used.path / ".log.jsonl.tmp").write_text("half")
+    used.clear()
+    assert list(used.path.iterdir()) == []
+
+
+def test_a_folder_is_made_and_tried_without_leaving_anything(tmp_path):
+    folder = RunFolder(tmp_path / "new" / "run")
+    folder.create()
+    folder.create()
+    assert list(folder.path.iterdir()) == []
+
+
+def test_a_folder_under_a_file_is_refused(tmp_path):
+    (tmp_path / "x").write_text("")
+    with pytest.raises(ValueError, match=r"cannot write into the output folder .*Not a directory"):
+        RunFolder(tmp_path / "x" / "run").create()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_without_permission_is_refused(tmp_path):
+    tmp_path.chmod(0o555)
+    with pytest.raises(ValueError, match=r"cannot write into the output folder .*denied"):
+        RunFolder(tmp_path).create()
+
+
+@pytest.mark.parametrize("code", [errno.EROFS, errno.ENOSPC, errno.EDQUOT])
+def test_a_read_only_or_full_disk_is_refused_with_the_system_s_words(tmp_path, monkeypatch, code):
+    def fail(**kwargs):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(run_folder.tempfile, "TemporaryFile", fail)
+    with pytest.raises(ValueError, match=os.strerror(code)):
+        RunFolder(tmp_path).create()
+
+
+def test_metrics_that_are_not_json_are_named(used):
+    used.metrics.write_text("{")
+    with pytest.raises(ValueError, match=r"metrics\.json: not JSON"):
+        used.read_metrics()
+
+
 def test_metrics_are_added_to_those_before(used):
     assert used.read_metrics() == {}
     used.write_metrics(before={"a": 0.0})
@@ -61,8 +117,8 @@ def test_metrics_are_added_to_those_before(used):
 
 def test_what_was_written_is_listed(used):
     assert [path.name for path in used.list_written()] == [
-        "recipe.yaml",
         "log.jsonl",
         "checkpoints",
+        "recipe.yaml",
     ]
     assert set(CONTENTS) >= {path.name for path in used.list_written()}

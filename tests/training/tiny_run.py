@@ -5,7 +5,7 @@ import dataclasses
 import torch
 from torch import nn
 
-from mtp_hf.training.loop import Prepared
+from mtp_hf.training.loop import Callbacks, Prepared
 from mtp_hf.training.optim import build_optimizer, build_schedule, parameter_groups
 
 TINY_MODEL = [
@@ -35,6 +35,8 @@ TINY_MODEL = [
     "efficiency.num_workers=0",
     "efficiency.cpu_threads=null",
 ]
+
+NO_CALLBACKS = Callbacks(lambda step: None, lambda step: None, lambda: None)
 
 
 class TwoLossModel(nn.Module):
