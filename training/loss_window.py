@@ -82,15 +82,17 @@ class LossWindow:
         if self.checks_each_batch:
             self.check()
 
-    def add_gradient_norm(self, step: int, gradient_norm: Tensor) -> None:
+    def add_gradient_norm(self, step: int, gradient_norm: Tensor | float) -> None:
         """Add the gradient norm of a step, before the optimizer uses the gradient.
+
+        DeepSpeed has used it already, and gives a float.
 
         Raises:
             NonFiniteLossError: on a CPU, if it is not finite.
         """
         # A loss scaler meets infinite gradients on purpose and skips the step.
         if self.accelerator.scaler is None:
-            self.gradient_norms.append((step, gradient_norm))
+            self.gradient_norms.append((step, torch.as_tensor(gradient_norm)))
             if self.checks_each_batch:
                 self.check()
 

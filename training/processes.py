@@ -19,6 +19,7 @@ from accelerate.utils import (
 )
 
 from mtp_hf.training.recipe_schema import Recipe, micro_batch_sizes
+from mtp_hf.training.sharding import check_sharding, set_up_deepspeed, sharding_plugins
 
 # A process that hangs, or whose machine is gone without a word, stops the others after this time;
 # reading a batch, writing a checkpoint or drawing pictures has to be faster.
@@ -45,11 +46,12 @@ def make_accelerator(recipe: Recipe, log_with: str | None, tracker_folder: Path)
         tracker_folder: where its files go.
 
     Raises:
-        ValueError: the tracker is not installed, or the device lacks the precision.
+        ValueError: the tracker is not installed, the device lacks the precision, or the launcher
+            asks for an FSDP that is not supported.
     """
     if log_with == "tensorboard" and not is_tensorboard_available():
         raise ValueError("--log_with tensorboard needs it installed: pip install mtp-hf[tracking]")
-    return Accelerator(
+    accelerator = Accelerator(
         mixed_precision=recipe.efficiency.mixed_precision,
         gradient_accumulation_steps=recipe.schedule.gradient_accumulation,
         step_scheduler_with_optimizer=False,  # the loop steps it, once per optimizer step
@@ -60,7 +62,10 @@ def make_accelerator(recipe: Recipe, log_with: str | None, tracker_folder: Path)
             DistributedDataParallelKwargs(find_unused_parameters=True),
             InitProcessGroupKwargs(timeout=TIMEOUT),
         ],
+        **sharding_plugins(),
     )
+    set_up_deepspeed(accelerator, recipe)
+    return accelerator
 
 
 def use_cpu_threads(accelerator: Accelerator, recipe: Recipe) -> None:
@@ -114,11 +119,13 @@ def check_launch(accelerator: Accelerator, recipe: Recipe) -> None:
 
     Raises:
         ValueError: the launcher started or was asked for more processes than found each other, a
-            node has fewer devices than processes, the launcher sets another accumulation than the
-            recipe, or a batch size cannot be shared.
+            node has fewer devices than processes, the weights would be shared out in a way that is
+            not supported, the launcher sets another accumulation than the recipe, or a batch size
+            cannot be shared.
     """
     _check_processes_found_each_other(accelerator)
     _check_devices(accelerator)
+    check_sharding(accelerator)
     accumulation = accelerator.gradient_accumulation_steps
     if accumulation != recipe.schedule.gradient_accumulation:
         raise ValueError(
