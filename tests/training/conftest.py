@@ -7,6 +7,7 @@ from accelerate.state import AcceleratorState, GradientState, PartialState
 
 from mtp_hf.training.recipe import load_recipe
 from tests.fakes import write_samrs
+from tests.hub.hub_fixtures import bundle, client, hub, network  # noqa: F401
 from tests.training.tiny_run import TINY_MODEL
 
 
