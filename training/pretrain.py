@@ -26,6 +26,7 @@ from mtp_hf.training.preemption import StoppedBySignal
 from mtp_hf.training.pretraining_run import PretrainingRun
 from mtp_hf.training.processes import (
     check_launch,
+    describe_lost_process,
     make_accelerator,
     precision_of_launcher,
     use_cpu_threads,
@@ -81,8 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             run.execute(1 if args.dry_run else args.max_steps)
     except StoppedBySignal as stop:
         if accelerator.is_main_process:
-            print(f"{stop} after step {run.step}; {last_checkpoint(output)}, launched as before:")
-            print(f"  {resume_command(args, output)}")
+            print(f"{stop} after step {run.step}; {last_checkpoint(output)}".rstrip("; "))
+            print(f"launched as before: {resume_command(args, output)}")
         accelerator.end_training()
         sys.exit(stop.exit_status)
     except OtherProcessError:
@@ -95,6 +96,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         hint = last_checkpoint(output) if isinstance(error, OSError) else ""
         sys.exit(f"error: {error}" + f"\n{hint}" * bool(hint))
+    except RuntimeError as error:
+        lost = describe_lost_process(error)
+        if lost is None or args.traceback:
+            raise
+        sys.exit(f"error: {lost}\n{last_checkpoint(output)}".rstrip())
     if args.dry_run and accelerator.is_main_process:
         print("dry run: one step, validation and saving passed; nothing was kept")
     accelerator.wait_for_everyone()

@@ -5,6 +5,7 @@ untrained network, training with its checkpoints and validations, validation, re
 stop is obeyed in all of it after the checkpoint or the first weights (`preemption.py`).
 """
 
+import functools
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ from torch import nn
 from mtp_hf.data.multi_dataset import SourceDataset
 from mtp_hf.metrics.pretraining import PretrainingEvaluator
 from mtp_hf.metrics.tables import flatten_metrics
+from mtp_hf.modeling.modeling_mtp import MTPForPreTraining
 from mtp_hf.training.agreement import on_main_process
 from mtp_hf.training.build_model import build_model, start_backbone
 from mtp_hf.training.checkpoint_files import read_latest, remove_leftovers
@@ -40,6 +42,7 @@ from mtp_hf.training.preemption import (
     WatchedBatches,
     shield_workers,
 )
+from mtp_hf.training.processes import describe_sharing, main_process_first, wait_patiently
 from mtp_hf.training.publishing import Publisher
 from mtp_hf.training.recipe import check_same_training, recipe_to_yaml
 from mtp_hf.training.recipe_schema import Recipe
@@ -52,6 +55,7 @@ from mtp_hf.training.results import (
 )
 from mtp_hf.training.run_folder import RunFolder
 from mtp_hf.training.run_log import RunLog, keep_old_log
+from mtp_hf.training.sharding import whole_network
 from mtp_hf.training.validation import PredictedImages, validate
 
 logger = get_logger(__name__)
@@ -67,7 +71,7 @@ class PretrainingRun:
         accelerator: of this process.
         folder: where everything goes; checked and ready.
         resume: `latest`, the path of a checkpoint, or None for a new run.
-        publisher: pushes snapshots to the Hub along the way; on the main process or nowhere.
+        publisher: pushes snapshots to the Hub along the way.
 
     Attributes:
         step: optimizer steps done.
@@ -87,20 +91,21 @@ class PretrainingRun:
         self.publisher = publisher
         checkpoint = self._find_checkpoint(resume) if resume else None
         set_seed(recipe.seed)  # the same weights on every process
-        with accelerator.main_process_first():  # the first reads the files, the others its copy
+        with main_process_first(accelerator):  # it reads the files, the others its copy
             self.sources = load_sources(recipe, "train", augment=True)
             limit = recipe.evaluation.max_samples
             self.validation_sources = load_sources(recipe, "validation", limit=limit)
-        num_train = {name: pair[0] for name, pair in self.num_images.items()}
-        self.facts = CheckpointFacts(recipe_to_yaml(recipe), num_train)
+        lengths = {name: num_train for name, (num_train, _) in self.num_images.items()}
+        self.facts = CheckpointFacts(recipe_to_yaml(recipe), lengths)
         if checkpoint:
-            check_same_images(checkpoint, num_train)
+            check_same_images(checkpoint, lengths)
         model = build_model(recipe, class_names(recipe))
         if recipe.model.init and not checkpoint:
             logger.info(start_backbone(model.backbone, recipe.model.init))
         for name, (num_train, num_validation) in self.num_images.items():
             logger.info(f"{name}: {num_train} training, {num_validation} validation images")
         logger.info(describe_network(model))
+        logger.info(describe_sharing(accelerator, recipe))
         self.prepared = prepare(accelerator, model, recipe)
         set_seed(recipe.seed, device_specific=True)  # dropout and sampling differ
         self.window, self.signals = LossWindow(accelerator), StopSignals(accelerator)
@@ -144,19 +149,8 @@ class PretrainingRun:
             self.train(last_step)
         self.evaluate_training_images("after")
         metrics, kept = self.evaluate(self.step, num_kept=NUM_DRAWN)
-        if self.accelerator.is_main_process:
-            network = self.accelerator.unwrap_model(self.prepared.model)
-            write_results(
-                self.recipe,
-                self.folder,
-                network,
-                step=self.step,
-                metrics=metrics,
-                kept=kept,
-                num_images=self.num_images,
-            )
-            print(results_text(self.folder, metrics))
-        self.accelerator.wait_for_everyone()
+        network = whole_network(self.accelerator, self.prepared.model)
+        on_main_process(self.accelerator, lambda: self._write_results(network, metrics, kept))
 
     def evaluate_before(self) -> None:
         """Measure the untrained network, where the recipe asks for it and no earlier start did."""
@@ -204,8 +198,15 @@ class PretrainingRun:
             total_limit=self.recipe.saving.total_limit,
         )
         self.saved_step = step
-        if self.publisher and step in self.publisher.steps and not self.signals.received:
-            self.publisher.push_snapshot(step, self._write_snapshot)
+        if self.publisher and step in self.publisher.steps:
+            write = functools.partial(
+                write_snapshot,
+                self.recipe,
+                network=whole_network(self.accelerator, self.prepared.model),
+                step=step,
+                num_images=self.num_images,
+            )
+            self.publisher.push_snapshot(step, write)
 
     def evaluate(self, step: int, num_kept: int = 0) -> tuple[dict[str, Any], PredictedImages]:
         """Validate and log the metrics; see `validate`."""
@@ -243,13 +244,25 @@ class PretrainingRun:
         tasks = {name: source.tasks for name, source in self.recipe.data.sources.items()}
         evaluator = PretrainingEvaluator(class_names(self.recipe), tasks)
         batches = WatchedBatches(shield_workers(loader), self.signals)
-        return validate(
+        found = validate(
             self.accelerator, self.prepared.model, batches, evaluator, num_kept=num_kept
         )
+        wait_patiently(self.accelerator)  # the main process scores for all
+        return found
 
-    def _write_snapshot(self, folder: Path) -> None:
-        network = self.accelerator.unwrap_model(self.prepared.model)
-        write_snapshot(self.recipe, folder, network, step=self.step, num_images=self.num_images)
+    def _write_results(
+        self, network: MTPForPreTraining, metrics: Mapping[str, Any], kept: PredictedImages
+    ) -> None:
+        write_results(
+            self.recipe,
+            self.folder,
+            network,
+            step=self.step,
+            metrics=metrics,
+            kept=kept,
+            num_images=self.num_images,
+        )
+        print(results_text(self.folder, metrics))
 
     def _find_checkpoint(self, resume: str) -> Path:
         """Look on one process for the checkpoint to go on from, and compare recipes."""
