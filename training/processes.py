@@ -18,6 +18,7 @@ from accelerate.utils import (
     is_tensorboard_available,
 )
 
+from mtp_hf.training.agreement import on_main_process
 from mtp_hf.training.recipe_schema import Recipe, micro_batch_sizes
 from mtp_hf.training.sharding import check_sharding, set_up_deepspeed, sharding_plugins
 
@@ -110,7 +111,7 @@ def describe_lost_process(error: Exception) -> str | None:
     first_line = str(error).strip().splitlines()[0]
     return (
         "lost another process of this run; its own message, or the launcher's (`Root Cause`), says"
-        f" why it ended. Go on with --resume latest. The communication said: {first_line}"
+        f" why it ended. The communication said: {first_line}"
     )
 
 
@@ -122,9 +123,14 @@ def check_launch(accelerator: Accelerator, recipe: Recipe) -> None:
             node has fewer devices than processes, the weights would be shared out in a way that is
             not supported, the launcher sets another accumulation than the recipe, or a batch size
             cannot be shared.
+        OtherProcessError: instead, on all but the main process, once they are connected.
     """
     _check_processes_found_each_other(accelerator)
     _check_devices(accelerator)
+    on_main_process(accelerator, lambda: _check_settings(accelerator, recipe))
+
+
+def _check_settings(accelerator: Accelerator, recipe: Recipe) -> None:
     check_sharding(accelerator)
     accumulation = accelerator.gradient_accumulation_steps
     if accumulation != recipe.schedule.gradient_accumulation:

@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 
 from mtp_hf.metrics.pretraining import PretrainingEvaluator
 from mtp_hf.training.loop import batch_to_device
+from mtp_hf.training.sharding import whole_network
 
 
 @dataclasses.dataclass
@@ -49,7 +50,7 @@ def validate(
         the images kept on this process.
     """
     kept = PredictedImages()
-    network = accelerator.unwrap_model(model)
+    network = whole_network(accelerator, model)
     network.eval()
     shown = tqdm(
         loader,
