@@ -1,4 +1,4 @@
-"""Pushing a run to the Hub while it trains and when it ends; by the main process.
+"""Pushing a run to the Hub while it trains and when it ends; the main process acts.
 
 A snapshot of the network is written to `hub_snapshot/` and uploaded from there by a thread, so that
 training goes on meanwhile; two pushes never overlap. A push that fails is a warning with its reason
@@ -43,20 +43,23 @@ class HubOptions:
 
 
 class Publisher:
-    """Push snapshots along a run and its results at the end.
+    """Push snapshots along a run and its results at the end; idle where it is not to act.
 
     Args:
         options: where to, and how.
         folder: of the run.
         last_step: of the run; what it leaves is pushed by `push_results`.
+        acts: whether this is the main process.
 
     Attributes:
         steps: after which a snapshot is due.
     """
 
-    def __init__(self, options: HubOptions, folder: RunFolder, last_step: int) -> None:
+    def __init__(
+        self, options: HubOptions, folder: RunFolder, last_step: int, *, acts: bool = True
+    ) -> None:
         self.names = repo_names(options.repo, options.namespace)
-        self.folder, self.private = folder, options.private
+        self.folder, self.private, self.acts = folder, options.private, acts
         self.steps = range(options.every, last_step, options.every) if options.every else range(0)
         self.api = HfApi(library_name="mtp-hf")
         self._thread: threading.Thread | None = None
@@ -83,6 +86,8 @@ class Publisher:
             step: optimizer steps done.
             write: writes `encoder` and `model` into a folder.
         """
+        if not self.acts:
+            return
         snapshot, message = self.folder.hub_snapshot, f"Step {step:,}"
         if self._thread and self._thread.is_alive():
             logger.warning(f"not pushed ({message}): an earlier push is still under way")
@@ -101,6 +106,8 @@ class Publisher:
 
     def push_results(self, step: int) -> None:
         """Wait for the push under way, then push what the run has left in its folder."""
+        if not self.acts:
+            return
         try:
             if self._thread and self._thread.is_alive():
                 logger.info("waiting for the push under way")
@@ -125,8 +132,8 @@ class Publisher:
 
 def start_publisher(
     accelerator: Accelerator, options: HubOptions, folder: RunFolder, last_step: int
-) -> Publisher | None:
-    """Check that the run will be able to push; called by every process.
+) -> Publisher:
+    """Make the publisher and check that it will be able to push; called by every process.
 
     Args:
         accelerator: of this process.
@@ -134,13 +141,10 @@ def start_publisher(
         folder: of the run.
         last_step: of the run.
 
-    Returns:
-        The publisher, on the main process; None on the others.
-
     Raises:
         ValueError: a wrong name, no token, or no right to write.
     """
-    publisher = Publisher(options, folder, last_step)
+    publisher = Publisher(options, folder, last_step, acts=accelerator.is_main_process)
     on_main_process(accelerator, publisher.check)
     disable_progress_bars()  # the run has its own
-    return publisher if accelerator.is_main_process else None
+    return publisher

@@ -76,8 +76,8 @@ def write_results(
 def write_snapshot(
     recipe: Recipe,
     folder: Path,
-    network: MTPForPreTraining,
     *,
+    network: MTPForPreTraining,
     step: int,
     num_images: Mapping[str, tuple[int, int]],
 ) -> None:
