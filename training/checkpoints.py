@@ -113,9 +113,10 @@ def save_checkpoint(
         acts = is_shared or accelerator.is_main_process
         errors = errors_of_all(accelerator, action if acts else _nothing)
         if errors:
+            message = _failure(folder, final, errors)
             if accelerator.is_main_process:
                 shutil.rmtree(partial, ignore_errors=True)
-            raise CheckpointError(_failure(folder, final, errors))
+            raise CheckpointError(message)
     return final
 
 
@@ -233,7 +234,10 @@ def _put_in_place(partial: Path, final: Path) -> None:
 def _failure(folder: Path, final: Path, errors: list[str]) -> str:
     name = read_latest(folder)
     last = f"the last good checkpoint is {folder / name}" if name else "there is none before it"
-    return f"cannot write checkpoint {final}: {'; '.join(errors)}; {last}"
+    existing = next(path for path in (folder, *folder.parents) if path.is_dir())
+    # Where the disk is full, torch only says at which position it could not write.
+    free = f"{shutil.disk_usage(existing).free / 1e9:.3g} GB are free there"
+    return f"cannot write checkpoint {final}: {'; '.join(errors)} ({free}); {last}"
 
 
 def _write_state(accelerator: Accelerator, folder: Path, step: int, facts: CheckpointFacts) -> None:

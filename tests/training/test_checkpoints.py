@@ -144,7 +144,9 @@ def test_a_full_disk_at_the_first_checkpoint_says_that_there_is_none(
     trained, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(trained.accelerator, "save_state", _no_space)
-    with pytest.raises(CheckpointError, match="No space left on device; there is none before it"):
+    with pytest.raises(
+        CheckpointError, match="No space left .*GB are free.*; there is none before"
+    ):
         _save(trained, tmp_path / "checkpoints")
     assert list_checkpoints(tmp_path / "checkpoints") == []
 
@@ -268,10 +270,12 @@ def test_two_processes_write_one_checkpoint_and_stop_together(tmp_path):
         name.split(".")[0] for name in found
     }
     for answer in (first, second):
-        assert answer["caught"] == (
+        assert answer["caught"].startswith(
             f"cannot write checkpoint {tmp_path / 'step_0000004'}: process 1: OSError: [Errno 28]"
-            f" No space left on device; the last good checkpoint is {tmp_path / 'step_0000002'}"
+            " No space left on device ("
         )
+        last = tmp_path / "step_0000002"
+        assert answer["caught"].endswith(f"the last good checkpoint is {last}")
         assert answer["drawn_again"] == answer["drawn"]
         assert answer["records"] == [answer["rank"]]
     assert first["drawn"] != second["drawn"]

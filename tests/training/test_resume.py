@@ -108,7 +108,6 @@ def _send(monkeypatch, module, name, signum, *, at_call):
     ],
     ids=[
         "in a step",
-        "in the first step",
         "before training",
         "in a validation",
         "in the last step",
@@ -268,10 +267,9 @@ def test_a_full_disk_at_a_checkpoint_names_the_last_good_one(command, tmp_path, 
 
     monkeypatch.setattr(loop, "train_step", fill_the_disk)
     error = _error([*command, "--output", folder])
-    assert error == (
-        f"error: cannot write checkpoint {folder}/checkpoints/step_0000004: OSError: [Errno 28] No"
-        f" space left on device; the last good checkpoint is {folder}/checkpoints/step_0000003"
-    )
+    start = f"error: cannot write checkpoint {folder}/checkpoints/step_0000004: OSError: [Errno 28]"
+    assert error.startswith(f"{start} No space left on device (")
+    assert error.endswith(f"the last good checkpoint is {folder}/checkpoints/step_0000003")
     assert _checkpoints(folder) == ["latest", "step_0000003"]
 
 
