@@ -97,9 +97,22 @@ class Watch:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the comparison; exit status 0 if the runs are equal."""
     args = parse_arguments(arguments)
+    try:
+        sys.exit(0 if run_and_compare(args) else 1)
+    except (ValueError, TypeError, RuntimeError) as error:
+        sys.exit(f"error: {error}")
+
+
+def run_and_compare(args: argparse.Namespace) -> bool:
+    """Make both runs, print what happened, and tell whether they are equal after all kills.
+
+    Raises:
+        ValueError: a wrong recipe or folder.
+        RuntimeError: a run failed by itself.
+    """
     recipe = load_recipe(args.recipe, overrides=args.overrides)
     if args.output.exists():
-        sys.exit(f"error: {args.output} is there already; choose another --output")
+        raise ValueError(f"{args.output} is there already; choose another --output")
     args.output.mkdir(parents=True)
     command = [sys.executable, str(SCRIPT), "--recipe", args.recipe, *args.overrides]
     command += ["efficiency.cpu_threads=1", "--output"]
@@ -119,7 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(table(kills))
     num_kills = sum(kill is not None for kill in kills)
     print("\n".join(differences) or f"equal after {num_kills} kills: {describe(unbroken)}")
-    sys.exit(1 if differences or num_kills < args.kills else 0)
+    return not differences and num_kills == args.kills
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:

@@ -16,7 +16,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import timedelta
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -26,10 +25,10 @@ from accelerate.utils import gather_object
 from torch import distributed
 from torch.utils.data import DataLoader
 
+from mtp_hf.training.processes import TIMEOUT
+
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 PATIENCE_S = 5.0
-# As long as the main process may score a validation while the others wait.
-TIMEOUT = timedelta(hours=3)
 
 
 class StoppedBySignal(Exception):  # noqa: N818 - no error, the run can go on later

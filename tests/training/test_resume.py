@@ -8,14 +8,17 @@ import re
 import shutil
 import signal
 
+import datasets
 import pytest
 import torch
+from accelerate.state import AcceleratorState, GradientState, PartialState
 
 from mtp_hf.training import loop, results, run_log, validation
 from mtp_hf.training.checkpoints import find_checkpoint
 from mtp_hf.training.pretrain import main
 from mtp_hf.training.run_log import read_log
 from tests.fakes import write_samrs
+from tests.training.process_group import run_processes
 from tests.training.tiny_run import TINY_MODEL
 
 FAST = [
@@ -316,3 +319,44 @@ def test_accumulated_batches_and_dropout_go_on_exactly(command, tmp_path):
 
 def _no_space(*args):
     raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_signal_to_one_of_two_processes_stops_both_and_the_resumed_run_is_the_unbroken_one(
+    samrs_root, datasets_cache, tmp_path
+):
+    straight, stopped = tmp_path / "straight", tmp_path / "stopped"
+    command = [*TINY_MODEL, *FAST, f"data.root={samrs_root}", "--output"]
+    run_processes(_one_of_two, datasets_cache, [[*command, str(straight)]], None)
+    resume = ["--resume", "latest", "--output", str(stopped)]
+    codes = run_processes(_one_of_two, datasets_cache, [[*command, str(stopped)], resume], 1)
+    assert codes == [[143, None]] * 2
+    assert _checkpoints(stopped) == ["latest", "step_0000002", "step_0000003", "step_0000004"]
+    assert _lines(stopped) == _lines(straight)
+
+
+def _one_of_two(datasets_cache, commands, signalled_at):
+    """Run command lines one after another; the second process gets SIGTERM in a step of the first.
+
+    Returns:
+        Exit status of each, None for a normal end.
+    """
+    datasets.config.HF_DATASETS_CACHE = datasets_cache
+    results.plot_losses = results.draw_comparison = lambda *args: None
+    original, codes = loop.train_step, []
+
+    def signalled(prepared, batches, recipe, window, step):
+        if step == signalled_at and prepared.accelerator.process_index == 1 and not codes:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(prepared, batches, recipe, window, step)
+
+    loop.train_step = signalled
+    for command in commands:
+        try:
+            main(command)
+            codes.append(None)
+        except SystemExit as exit:
+            codes.append(exit.code)
+        for state in (AcceleratorState, GradientState, PartialState):
+            state._shared_state.clear()
+        os.environ["MASTER_PORT"] = str(int(os.environ["MASTER_PORT"]) + 1)
+    return codes
