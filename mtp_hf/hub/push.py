@@ -54,8 +54,11 @@ def repo_names(repo: str, namespace: str | None = None) -> dict[str, str]:
     for name in names.values():
         try:
             validate_repo_id(name)
-        except HFValidationError as error:
-            raise ValueError(f"no name for a repository: {first_line(error)}") from None
+        except HFValidationError:
+            raise ValueError(
+                f"{name!r} is no name for a repository: expected name or namespace/name of letters,"
+                " digits, '-', '_' and '.', each at most 96, without '--', '..' and '.git'"
+            ) from None
     return names
 
 
@@ -108,6 +111,8 @@ def check_run_folder(folder: Path) -> None:
     Raises:
         ValueError: a file is missing or the weights are cut off.
     """
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: no such folder")
     for kind in SUFFIXES:
         for name in NEEDED_FILES:
             if not (folder / kind / name).is_file():

@@ -8,6 +8,7 @@ import sys
 import pytest
 import torch
 from huggingface_hub import HfApi
+from PIL import Image
 from transformers import (
     AutoBackbone,
     AutoConfig,
@@ -163,10 +164,12 @@ def test_the_processor_loads_by_name(published, repo):
     assert (processor.size.height, processor.size.width) == (112, 112)
 
 
-@torch.no_grad()
-def test_a_pipeline_finds_its_task_in_the_card(published, images):
-    extract = pipeline(model=ENCODER, return_tensors=True)
+def test_a_pipeline_finds_its_task_in_the_card_and_runs(published):
+    extract = pipeline(model=ENCODER, trust_remote_code=True)  # else it asks: a video processor?
+    assert type(extract.model) is ViTRVSAModel  # the package's own class all the same
     assert extract.task == "image-feature-extraction"
+    (tokens,) = extract(Image.new("RGB", (112, 112)))
+    assert len(tokens) == 64  # 112 padded to 128
 
 
 def test_a_private_repository_stays_closed_without_the_token(published, monkeypatch, tmp_path):

@@ -53,7 +53,9 @@ def test_a_name_gets_the_namespace_and_the_model_a_suffix(repo, namespace, expec
 
 @pytest.mark.parametrize("repo", ["a/b/c", "vit large", "-vit", "vit.git", "a" * 90, ""])
 def test_a_name_the_hub_does_not_take_is_refused(repo):
-    with pytest.raises(ValueError, match="no name for a repository: Rep"):
+    with pytest.raises(
+        ValueError, match="is no name for a repository: expected name or namespace/name"
+    ):
         repo_names(repo)
 
 
@@ -244,6 +246,11 @@ def test_an_unfinished_run_is_refused_by_the_missing_file(run_folder, missing):
     (run_folder / missing).unlink()
     with pytest.raises(ValueError, match=f"no finished run: {missing} is missing"):
         check_run_folder(run_folder)
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ValueError, match="none: no such folder"):
+        check_run_folder(tmp_path / "none")
 
 
 def test_weights_that_are_missing_or_cut_off_are_refused(run_folder):

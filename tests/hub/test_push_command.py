@@ -50,7 +50,7 @@ def test_a_folder_without_a_run_is_refused_before_the_hub_is_asked(client, hub, 
 
 
 def test_a_wrong_name_is_refused(client, bundle):
-    assert _error([bundle, "a/b/c"]).startswith("no name for a repository: ")
+    assert _error([bundle, "a/b/c"]).startswith("'a/b/c' is no name for a repository: expected")
 
 
 def test_a_missing_token_is_refused_before_anything_is_made(client, hub, bundle, monkeypatch):

@@ -90,7 +90,7 @@ def test_a_missing_token_stops_the_run_before_its_folder_is_made(command, tmp_pa
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--push_to_hub", "a/b/c"], "no name for a repository: Repo id must be in the form"),
+        (["--push_to_hub", "a/b/c"], "'a/b/c' is no name for a repository"),
         (["--push_to_hub", "other/vit"], "cannot make other/vit: the token is of mtp"),
         (["--push_every", "1000", "saving.checkpoint_every=300"], "expected a multiple of saving."),
         (["--push_every", "2", "saving.checkpoint_every=0"], "expected a multiple of saving."),

@@ -1,10 +1,17 @@
 """Claims about what a run leaves, beyond the files checked in test_pretrain."""
 
+import random
+
 import numpy as np
 import torch
 
 from mtp_hf.training.build_model import build_model
-from mtp_hf.training.results import _per_class, describe_network, metric_words
+from mtp_hf.training.results import (
+    _per_class,
+    describe_network,
+    metric_words,
+    write_snapshot,
+)
 
 NAMES = {"sior": ["ship", "plane"], "sota_rbb": ["ship"], "fast": ["car"]}
 
@@ -36,3 +43,23 @@ def test_class_metrics_become_lists_with_null_for_undefined(tiny_recipe):
     found = _per_class(network, metrics)
     assert found["sota_rbb"] == {"classes": ["ship"], "ss": {"iou": [0.5, None]}}
     assert torch.is_tensor(next(network.parameters()))
+
+
+def test_a_snapshot_is_a_bundle_without_numbers_and_moves_no_random_state(tiny_recipe, tmp_path):
+    network = build_model(tiny_recipe, NAMES)
+    weights = {name: value.clone() for name, value in network.state_dict().items()}
+    states = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].copy()
+    num_images = dict.fromkeys(NAMES, (240, 40))
+    write_snapshot(tiny_recipe, tmp_path, network=network, step=100, num_images=num_images)
+    assert torch.equal(torch.get_rng_state(), states[0])
+    assert random.getstate() == states[1]
+    assert np.array_equal(np.random.get_state()[1], states[2])
+    assert {
+        name for name in weights if not weights[name].equal(network.state_dict()[name])
+    } == set()
+    for kind in ("encoder", "model"):
+        card = (tmp_path / kind / "README.md").read_text()
+        assert "**unfinished: 100 of 600 optimizer steps**" in card
+        assert "Not measured yet." in card
+        assert list((tmp_path / kind).glob("*.png")) == []
+        assert (tmp_path / kind / "model.safetensors").is_file()
