@@ -1,8 +1,8 @@
 """One pretraining run, from a recipe to its results; every process has one and does the same.
 
 The order of things: data, network, weights to start from or a checkpoint, validation of the
-untrained network, training with its checkpoints and validations, validation, results. A signal to
-stop is obeyed in all of it after the checkpoint or the first weights (`preemption.py`).
+untrained network, training with its checkpoints and validations, validation, results. When all is
+prepared, a signal to stop is obeyed between steps and between batches (`preemption.py`).
 """
 
 import functools

@@ -98,7 +98,7 @@ def test_a_stopped_run_goes_on_bit_equal_under_its_own_recipe(command, tmp_path,
     assert metrics[0]["after"] == metrics[1]["after"]
     assert set(metrics[1]) == {"before", "after", "step", "per_class"}
     names = [path.name for path in sorted((tmp_path / "run" / "checkpoints").iterdir())]
-    assert names == ["step_0000002", "step_0000004"]
+    assert names == ["latest", "step_0000002", "step_0000004"]
 
 
 def test_training_images_are_measured_where_the_recipe_asks(command, tmp_path):
