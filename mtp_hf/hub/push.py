@@ -6,6 +6,7 @@ finished by repeating it. The cards' examples name the repository they lie in.
 """
 
 import http
+import shlex
 from pathlib import Path
 
 import httpx2
@@ -166,7 +167,8 @@ def push_run(
 
 def push_command(folder: Path, names: dict[str, str], *, private: bool) -> str:
     """Write the command that pushes a run by hand."""
-    return f"mtp-hf push {folder} {names[ENCODER]}" + (" --private" if private else "")
+    words = ["mtp-hf", "push", str(folder), names[ENCODER]]
+    return shlex.join(words + ["--private"] * private)
 
 
 def failure_reason(error: BaseException) -> str:

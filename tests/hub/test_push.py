@@ -268,6 +268,7 @@ def test_the_command_by_hand_repeats_the_options(tmp_path):
         push_command(tmp_path, NAMES, private=True) == f"mtp-hf push {tmp_path} mtp/vit --private"
     )
     assert push_command(tmp_path, NAMES, private=False) == f"mtp-hf push {tmp_path} mtp/vit"
+    assert push_command(Path("a b"), NAMES, private=False) == "mtp-hf push 'a b' mtp/vit"
 
 
 def test_a_download_that_broke_off_is_finished_by_repeating_it(client, hub, bundle):

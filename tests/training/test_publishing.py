@@ -165,6 +165,15 @@ def test_results_that_cannot_be_pushed_stay_where_they_are(hub, publisher, folde
     assert (folder.path / "model" / "model.safetensors").is_file()
 
 
+def test_ctrl_c_during_the_last_push_leaves_the_command(publisher, folder, caplog, monkeypatch):
+    def interrupted(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mtp_hf.training.publishing.push_run", interrupted)
+    publisher.push_results(40)
+    assert f"was interrupted; by hand: mtp-hf push {folder.path} mtp/vit" in caplog.text
+
+
 def test_a_private_run_is_pushed_by_hand_in_private_too(client, hub, folder, caplog, accelerator):
     publisher = Publisher(HubOptions("vit", private=True), folder, 40)
     hub.fail(COMMITS, 500)
