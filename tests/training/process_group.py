@@ -65,6 +65,7 @@ def _call(
     sender: Connection, environment: dict[str, str], function: Callable[..., Any], args: tuple
 ) -> None:
     os.environ.update(environment)
+    multiprocessing.set_start_method("fork", force=True)  # of loaders' workers, as in a real run
     torch.set_num_threads(1)
     torch.manual_seed(0)
     try:

@@ -15,7 +15,7 @@ from accelerate import Accelerator
 
 from mtp_hf.data.collate import normalize_images
 from mtp_hf.modeling.modeling_mtp import MTPForPreTraining
-from mtp_hf.training.loop import train, train_step
+from mtp_hf.training.loop import Callbacks, train, train_step
 from mtp_hf.training.loss_window import LossWindow, NonFiniteLossError
 from mtp_hf.training.pretraining_run import prepare
 from mtp_hf.training.processes import make_accelerator

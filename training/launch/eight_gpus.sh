@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# ViT-L on the eight GPUs of one machine: 32 images of each set a step as published, 4 on each GPU.
+# GPU only. In bf16; published is float32.
+# CONFIG=training/launch/fsdp2.yaml or deepspeed_zero2.yaml shares optimizer states out.
+#
+#   training/launch/eight_gpus.sh OUTPUT data.root=/data/samrs [more ARGUMENTS of pretrain.py]
+set -euo pipefail
+output=$1
+shift
+exec accelerate launch --config_file "${CONFIG:-training/launch/eight_gpus.yaml}" --no_python \
+    training/launch/start_or_resume.sh "$output" --recipe pretrain/samrs --result vit_l_rvsa "$@"
