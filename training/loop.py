@@ -135,7 +135,8 @@ def train_step(
         waited = time.perf_counter() - asked
         pixel_values, labels = batch_to_device(accelerator, batch)
         with accelerator.accumulate(model):
-            output = model(pixel_values=pixel_values, labels=labels)
+            with accelerator.autocast():  # Accelerate does it itself, but not under FSDP2
+                output = model(pixel_values=pixel_values, labels=labels)
             window.add(step, output.losses, labels, seconds_waited=waited)
             accelerator.backward(output.loss)
             if accelerator.sync_gradients:

@@ -65,6 +65,8 @@ def check_sharding(accelerator: Accelerator) -> None:
             "fsdp_cpu_ram_efficient_loading: true would leave the start weights (model.init) of all"
             " processes but the first empty; set it to false"
         )
+    if kind == DistributedType.FSDP and accelerator.mixed_precision == "fp16":
+        raise ValueError("FSDP with mixed_precision: fp16 has not been tried; use bf16")
     if kind != DistributedType.DEEPSPEED:
         return
     stage = accelerator.deepspeed_plugin.zero_stage

@@ -95,9 +95,11 @@ def test_fsdp2_trains_what_ddp_trains():
     assert other[3] == norm
 
 
-def test_fsdp2_keeps_float32_weights_under_bf16():
-    for _, losses, weights, _ in run_processes(_train, True, "efficiency.mixed_precision=bf16"):
-        assert all(torch.isfinite(torch.tensor(list(losses.values()))))
+def test_fsdp2_computes_in_bf16_with_float32_weights():
+    precision = "efficiency.mixed_precision=bf16"
+    (_, expected, _, _), _ = run_processes(_train, False, precision)
+    for _, losses, weights, _ in run_processes(_train, True, precision):
+        assert losses == pytest.approx(expected, rel=1e-4)
         assert {value.dtype for value in weights.values()} == {torch.float32, torch.int64}
 
 
@@ -146,6 +148,11 @@ def test_deepspeed_clips_gradients_as_the_recipe_says(stage, tiny_recipe):
     set_up_deepspeed(launched, dataclasses.replace(tiny_recipe, optimizer=optimizer))
     assert plugin.deepspeed_config["gradient_clipping"] == 0.25
     assert isinstance(plugin.deepspeed_config["train_micro_batch_size_per_gpu"], int)
+
+
+def test_fp16_under_fsdp_is_refused():
+    with pytest.raises(ValueError, match="mixed_precision: fp16 has not been tried"):
+        check_sharding(_launched(DistributedType.FSDP, mixed_precision="fp16"))
 
 
 def test_megatron_is_refused():
