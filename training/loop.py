@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from accelerate import Accelerator
+from accelerate.logging import get_logger
 from accelerate.utils import send_to_device
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -24,6 +25,10 @@ from mtp_hf.training.loss_window import LossWindow
 from mtp_hf.training.preemption import StoppedBySignal
 from mtp_hf.training.recipe_schema import Recipe
 from mtp_hf.training.run_log import RunLog
+
+logger = get_logger(__name__)
+
+WAITING_WARNED_OF = 0.2  # share of an interval
 
 
 @dataclasses.dataclass
@@ -85,7 +90,7 @@ def train(
         NonFiniteLossError: see `LossWindow`.
         StoppedBySignal: a process got a signal; the checkpoint is written.
     """
-    iterator = iter(batches)
+    iterator, is_warned = iter(batches), False
     bar = tqdm(
         total=recipe.schedule.steps,
         initial=steps[0] - 1,
@@ -102,6 +107,9 @@ def train(
                 line = window.summarize() | line
                 log.write(step, **line)
                 bar.set_postfix(progress_words(line), refresh=False)
+                # In the first interval the workers start.
+                if step - recipe.saving.log_every >= steps[0] and not is_warned:
+                    is_warned = warn_of_waiting(line["data_wait"], recipe)
             prepared.schedule.step()
             bar.update()
             signum = callbacks.stop()
@@ -160,6 +168,23 @@ def batch_to_device(
     batch = send_to_device(batch, accelerator.device, non_blocking=True)
     sizes = [label["size"] for label in batch["labels"]]
     return normalize_images(batch["pixel_values"], sizes), batch["labels"]
+
+
+def warn_of_waiting(data_wait: float, recipe: Recipe) -> bool:
+    """Warn if reading images is what limits the speed; tell whether it is.
+
+    Args:
+        data_wait: share of an interval that went by waiting for batches.
+        recipe: says how many workers read.
+    """
+    if data_wait <= WAITING_WARNED_OF:
+        return False
+    logger.warning(
+        f"{data_wait:.0%} of the time goes by waiting for images (data_wait in log.jsonl): raise"
+        f" efficiency.num_workers, which is {recipe.efficiency.num_workers}, if there are"
+        " processor cores left, or put the data on a faster disk"
+    )
+    return True
 
 
 def is_due(step: int, every: int) -> bool:

@@ -119,7 +119,8 @@ class LossWindow:
 
         Returns:
             `losses` by name, `loss` their sum, `tasks` the sum of each task, `images_per_s` over
-            all processes, `data_wait` the share of the time spent waiting for batches.
+            all processes, `data_wait` the share of the time spent waiting for batches, of the
+            process that waits longest: the others wait for it when gradients are averaged.
         """
         started = time.perf_counter()
         self.check()
@@ -136,7 +137,7 @@ class LossWindow:
             "losses": losses,
             "tasks": sum_by_task(losses),
             "images_per_s": sum(rates),
-            "data_wait": sum(waits) / len(waits),
+            "data_wait": max(waits),
         }
 
     def state_dict(self) -> dict[str, Any]:

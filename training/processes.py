@@ -105,7 +105,13 @@ def main_process_first(accelerator: Accelerator) -> Iterator[None]:
 
 
 def describe_lost_process(error: Exception) -> str | None:
-    """Say what an error of the communication means; None for any other error."""
+    """Say what it means that a process is gone, of this run or of its loader; else return None."""
+    if "DataLoader worker" in str(error):
+        return (
+            f"a process that reads images ended ({error}). If it was killed, memory may have been"
+            " short: try fewer efficiency.num_workers; a bus error means too little shared memory"
+            " (/dev/shm)"
+        )
     if not isinstance(error, dist.DistError) and "gloo" not in str(error):
         return None
     first_line = str(error).strip().splitlines()[0]

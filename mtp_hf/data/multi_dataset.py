@@ -9,6 +9,7 @@ Differs: the original zips one loader per dataset and starts a new epoch when th
 through all of its rows before any of them repeats, and batch sizes may differ or be zero.
 """
 
+import resource
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,17 @@ from mtp_hf.data.transforms import RejectedSampleError
 
 # An image without a single usable instance is rare; this many in a row is a broken dataset.
 _MAX_REDRAWS = 20
+_MAX_OPEN_FILES = 65_536
+
+
+class SampleError(ValueError):
+    """An image cannot be made a sample; the message names data set, row and image.
+
+    A worker process hands an error on as text with its traceback; `str` gives the message alone.
+    """
+
+    def __str__(self) -> str:
+        return super().__str__().rpartition(f"{__name__}.{type(self).__name__}: ")[2].strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +107,7 @@ class MultiSourceDataset(Dataset[Sample]):
                 continue
             sample["num_redrawn"] = num_redrawn
             return sample
-        raise RuntimeError(
+        raise SampleError(
             f"dataset {key.source!r}: no instance survived the transforms in "
             f"{_MAX_REDRAWS + 1} images drawn for {key}"
         )
@@ -110,7 +122,7 @@ class MultiSourceDataset(Dataset[Sample]):
         except RejectedSampleError:
             raise
         except Exception as error:
-            raise ValueError(
+            raise SampleError(
                 f"dataset {source.name!r}, row {index}, image {image_id!r}: "
                 f"{type(error).__name__}: {error}"
             ) from error
@@ -268,6 +280,8 @@ def _loader(
     num_workers: int,
     prefetch_factor: int,
 ) -> DataLoader:
+    if num_workers:
+        _allow_many_open_files()
     return DataLoader(
         dataset,
         batch_sampler=sampler,
@@ -281,6 +295,18 @@ def _loader(
         # change the training that a resumed run continues. No data depends on it.
         generator=torch.Generator(),
     )
+
+
+def _allow_many_open_files() -> None:
+    """Raise the limit that the user may raise: a tensor from a worker is an open file here.
+
+    Six tensors an image, a dozen images a batch and a dozen batches ahead are more than the 1,024
+    that many systems start with.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(_MAX_OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _use_one_thread(worker_id: int) -> None:

@@ -9,6 +9,7 @@ import torch
 from mtp_hf.data.multi_dataset import (
     MultiDatasetBatchSampler,
     MultiSourceDataset,
+    SampleError,
     SampleKey,
     SequentialBatchSampler,
     SourceDataset,
@@ -193,7 +194,7 @@ def test_replacements_are_reproducible():
 
 def test_a_dataset_that_rejects_everything_is_named():
     dataset = MultiSourceDataset({"numbers": _values(1)})
-    with pytest.raises(RuntimeError, match="'numbers'.*21 images"):
+    with pytest.raises(SampleError, match="'numbers'.*21 images"):
         dataset[SampleKey("numbers", 0, 0, 0)]
 
 
@@ -203,7 +204,7 @@ def test_errors_name_dataset_row_and_image():
 
     rows = [{"image_id": "P7"}]
     dataset = MultiSourceDataset({"sota": SourceDataset("sota", rows, fail, _reject_even)})
-    with pytest.raises(ValueError, match="'sota', row 0, image 'P7': KeyError: 'objects'"):
+    with pytest.raises(SampleError, match="'sota', row 0, image 'P7': KeyError: 'objects'"):
         dataset[SampleKey("sota", 0, 0, 0)]
 
 

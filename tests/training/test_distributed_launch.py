@@ -228,13 +228,17 @@ def test_the_user_reads_which_process_was_killed_and_how_to_go_on(broken_run):
     assert "[rank0]: Traceback" not in printed  # of the process that was left
 
 
-def test_no_process_is_left_of_a_broken_run(broken_run, folder):
+def test_no_process_is_left_of_any_launch(job, broken_run, folder):
     deadline = time.monotonic() + 20  # workers look for their parent every 5 s
-    while left := _processes_of(folder / "broken"):
+    while left := _processes_in(folder):
         assert time.monotonic() < deadline, left
         time.sleep(0.2)
 
 
-def _processes_of(output):
-    found = psutil.process_iter(["pid", "cmdline"])
-    return [each.info for each in found if str(output) in (each.info["cmdline"] or [])]
+def _processes_in(folder):
+    """Processes of the launches: their working folder is that of the tests."""
+    found = []
+    for process in psutil.process_iter(["cwd", "cmdline", "status"]):
+        if process.info["cwd"] == str(folder) and process.info["status"] != "zombie":
+            found.append(process.info["cmdline"])
+    return found

@@ -1,10 +1,18 @@
 """Claims about data from a recipe."""
 
 import dataclasses
+import functools
+import gc
+import itertools
+import resource
+import time
 
+import datasets
+import psutil
 import pytest
 import torch
 
+from mtp_hf.data.multi_dataset import SampleError
 from mtp_hf.training.loaders import (
     class_names,
     data_root,
@@ -13,6 +21,7 @@ from mtp_hf.training.loaders import (
     validation_loader,
 )
 from mtp_hf.training.recipe import load_recipe
+from tests.training.process_group import run_processes
 
 
 def _with(recipe, section, **values):
@@ -134,3 +143,94 @@ def test_validation_shards_are_disjoint_and_cover_everything(samrs_recipe):
         for rank in range(2)
     ]
     assert len(shards[0] + shards[1]) == len(set(shards[0] + shards[1])) == 6
+
+
+# Workers
+
+
+def _workers():
+    """Processes that read images for this one."""
+    return [each for each in psutil.Process().children() if "forkserver" not in str(each.cmdline())]
+
+
+def _has_no_workers_soon():
+    gc.collect()  # an error holds its traceback, and that the loader
+    deadline = time.monotonic() + 5
+    while _workers() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return not _workers()
+
+
+def test_workers_end_with_their_loader_and_start_again_with_the_next(samrs_recipe):
+    recipe = _with(samrs_recipe, "efficiency", num_workers=2)
+    sources = load_sources(recipe, "validation")
+    assert _has_no_workers_soon()
+    for _ in range(2):
+        loader = validation_loader(recipe, sources, rank=0, world_size=1)
+        assert sum(len(batch["labels"]) for batch in loader) == 6
+        assert len(_workers()) == 2
+        del loader
+        assert _has_no_workers_soon()
+
+
+def test_workers_of_training_stay_while_a_split_is_validated(samrs_recipe):
+    recipe = _with(samrs_recipe, "efficiency", num_workers=1)
+    sources = load_sources(recipe, "train", augment=True)
+    loader = train_loader(recipe, sources, start_step=0, rank=0, world_size=1)
+    batches = iter(loader)
+    next(batches)
+    before = _workers()
+    list(validation_loader(recipe, load_sources(recipe, "validation"), rank=0, world_size=1))
+    assert [each.pid for each in _workers()] == [each.pid for each in before]
+    expected = train_loader(samrs_recipe, sources, start_step=1, rank=0, world_size=1)
+    assert _ids(next(batches)) == _ids(next(iter(expected)))
+
+
+def _fail_for_one_image(row, *, image_id, row_to_sample):
+    if row["image_id"] == image_id:
+        raise OSError("the disk is\ngone")
+    return row_to_sample(row)
+
+
+def _with_one_bad_image(sources):
+    """The first training image of the second set can no longer be read."""
+    name, source = list(sources.items())[1]
+    image_id = source.rows[0]["image_id"]
+    reader = functools.partial(
+        _fail_for_one_image, image_id=image_id, row_to_sample=source.row_to_sample
+    )
+    return {**sources, name: dataclasses.replace(source, row_to_sample=reader)}, name, image_id
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_an_image_that_cannot_be_read_is_named_and_its_worker_leaves_nothing_behind(
+    samrs_recipe, num_workers
+):
+    recipe = _with(samrs_recipe, "efficiency", num_workers=num_workers)
+    sources, name, image_id = _with_one_bad_image(load_sources(recipe, "train", augment=True))
+    loader = train_loader(recipe, sources, start_step=0, rank=0, world_size=1)
+    with pytest.raises(SampleError) as caught:
+        list(loader)
+    assert str(caught.value) == (
+        f"dataset {name!r}, row 0, image {image_id!r}: OSError: the disk is\ngone"
+    )
+    del loader, caught
+    assert _has_no_workers_soon()
+
+
+def _hold_many_batches(recipe, cache):
+    """Keep more tensors from workers than files may be open at the start."""
+    datasets.config.HF_DATASETS_CACHE = cache
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    sources = load_sources(recipe, "train", augment=True)
+    loader = train_loader(recipe, sources, start_step=0, rank=0, world_size=1)
+    batches = list(itertools.islice(loader, 12))
+    return sum(sum(map(torch.is_tensor, label.values())) for b in batches for label in b["labels"])
+
+
+def test_tensors_from_workers_may_be_more_than_the_files_that_a_shell_may_open(
+    samrs_recipe, datasets_cache
+):
+    recipe = _with(samrs_recipe, "efficiency", num_workers=2)
+    (num_tensors,) = run_processes(_hold_many_batches, recipe, datasets_cache, num_processes=1)
+    assert num_tensors > 256

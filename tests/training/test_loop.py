@@ -2,6 +2,7 @@
 
 import dataclasses
 import signal
+import time
 
 import pytest
 import torch
@@ -234,3 +235,31 @@ def _prepare_anew(recipe):
     accelerator.gradient_accumulation_steps = recipe.schedule.gradient_accumulation
     torch.manual_seed(1)
     return prepare(accelerator, recipe, TwoLossModel())
+
+
+class _SlowBatches(list):
+    """Batches that take longer to arrive than to learn from."""
+
+    def __iter__(self):
+        for batch in super().__iter__():
+            time.sleep(0.05)
+            yield batch
+
+
+def test_waiting_for_images_is_warned_of_once_after_the_workers_have_started(
+    accelerator, recipe, tmp_path, caplog
+):
+    saving = dataclasses.replace(recipe.saving, log_every=2)
+    recipe = dataclasses.replace(recipe, saving=saving)
+    batches = _SlowBatches(batch_of_step(step) for step in range(8))
+    Run(prepare(accelerator, recipe), recipe, tmp_path, batches=batches, last=2)
+    assert "waiting for images" not in caplog.text
+    run = Run(prepare(accelerator, recipe), recipe, tmp_path / "again", batches=batches)
+    assert min(line["data_wait"] for line in run.lines) > 0.2
+    assert caplog.text.count("of the time goes by waiting for images (data_wait") == 1
+    assert "efficiency.num_workers, which is 0" in caplog.text
+
+
+def test_images_that_come_in_time_are_not_warned_of(accelerator, recipe, tmp_path, caplog):
+    Run(prepare(accelerator, recipe), recipe, tmp_path)
+    assert "waiting for images" not in caplog.text

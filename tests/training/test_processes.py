@@ -198,6 +198,13 @@ def test_a_process_that_ends_stops_the_others_at_once_with_one_sentence():
     assert seconds < 10
 
 
+def test_a_worker_of_a_loader_that_was_killed_is_spoken_of_as_such():
+    error = RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
+    text = describe_lost_process(error)
+    assert text.startswith("a process that reads images ended (DataLoader worker (pid 7) is killed")
+    assert "efficiency.num_workers" in text
+
+
 def test_an_error_that_is_not_of_the_communication_is_left_alone():
     assert describe_lost_process(RuntimeError("CUDA out of memory")) is None
     assert describe_lost_process(ValueError("dataset 'sior', row 3")) is None
