@@ -164,7 +164,7 @@ def _check_processes_found_each_other(accelerator: Accelerator) -> None:
     asked = _count_of_launcher()
     if asked is None and found == 1 and _accelerate_was_asked_for_several():
         raise ValueError(
-            "accelerate was asked for several processes but starts one where there are not as many"
+            "accelerate was asked for several processes but started one, as it does without several"
             f" GPUs; on CPUs launch with:\n  {_working_command('N')}\n(if one process is what you"
             " want: --num_processes 1, and MASTER_ADDR and MASTER_PORT unset)"
         )

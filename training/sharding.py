@@ -58,6 +58,12 @@ def check_sharding(accelerator: Accelerator) -> None:
         ValueError: with the setting to change.
     """
     kind = accelerator.distributed_type
+    for asked in (DistributedType.FSDP, DistributedType.DEEPSPEED):
+        if _is_set(f"ACCELERATE_USE_{asked.value}") and kind != asked:
+            raise ValueError(
+                f"the launcher asks for {asked.value}, which needs GPUs; without them every process"
+                " would hold the whole network: launch without that configuration"
+            )
     if kind == DistributedType.MEGATRON_LM:
         raise ValueError("Megatron-LM is for language models; use DDP, FSDP2 or DeepSpeed ZeRO-2")
     if kind == DistributedType.FSDP and _is_set("FSDP_CPU_RAM_EFFICIENT_LOADING"):

@@ -1,4 +1,4 @@
-"""Claims about `training/launch`, as far as a machine without GPUs and SLURM can tell.
+"""Claims about `training/launch` and docs/cluster.md, as far as a machine without GPUs can tell.
 
 What runs is in `test_distributed_launch.py`; here everything that the files name is looked up.
 """
@@ -153,3 +153,33 @@ def test_deepspeed_is_told_what_the_script_accepts():
     assert config["zero_stage"] == 2
     accumulation = load_recipe("pretrain/samrs", result="vit_l_rvsa").schedule.gradient_accumulation
     assert config["gradient_accumulation_steps"] == accumulation
+
+
+# docs/cluster.md
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "accelerate was asked for several processes but started one",
+        "cannot share equally",
+        "the launcher sets gradient accumulation to",
+        "lost another process of this run",
+        "a process that reads images ended",
+        "of the time goes by waiting for images",
+        "the output folder has to be on a file system that all nodes share",
+        "fsdp_cpu_ram_efficient_loading",
+    ],
+)
+def test_messages_that_the_page_explains_are_those_of_the_code(message):
+    code = "".join(path.read_text() for path in sorted((ROOT / "training").glob("*.py")))
+    spoken = re.sub(r'"\s*\n\s*f?"', "", code)  # strings that go on in the next line
+    assert message in spoken
+    assert message in (ROOT / "docs" / "cluster.md").read_text()
+
+
+@pytest.mark.parametrize("page", ["docs/cluster.md", "README.md"])
+def test_every_example_that_a_page_names_is_there(page):
+    names = re.findall(r"training/launch/[\w.]+\w", (ROOT / page).read_text())
+    assert names
+    assert [name for name in names if not (ROOT / name).is_file()] == []

@@ -89,7 +89,7 @@ def test_accelerate_that_starts_one_process_though_asked_for_more_is_refused(
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
     check_launch(accelerator, tiny_recipe)  # asked for one
     monkeypatch.setenv("MASTER_PORT", "29500")
-    with pytest.raises(ValueError, match="accelerate was asked for several processes but starts"):
+    with pytest.raises(ValueError, match="accelerate was asked for several processes but started"):
         check_launch(accelerator, tiny_recipe)
 
 

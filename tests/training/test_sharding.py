@@ -155,6 +155,13 @@ def test_fp16_under_fsdp_is_refused():
         check_sharding(_launched(DistributedType.FSDP, mixed_precision="fp16"))
 
 
+@pytest.mark.parametrize("kind", ["FSDP", "DEEPSPEED"])
+def test_sharding_that_accelerate_silently_leaves_out_is_refused(kind, monkeypatch):
+    monkeypatch.setenv(f"ACCELERATE_USE_{kind}", "true")
+    with pytest.raises(ValueError, match=f"asks for {kind}, which needs GPUs"):
+        check_sharding(_launched(DistributedType.MULTI_CPU))
+
+
 def test_megatron_is_refused():
     with pytest.raises(ValueError, match="Megatron-LM"):
         check_sharding(_launched(DistributedType.MEGATRON_LM))

@@ -3,7 +3,8 @@
 # GPU only. In bf16; published is float32.
 # CONFIG=training/launch/fsdp2.yaml or deepspeed_zero2.yaml shares optimizer states out.
 #
-#   training/launch/eight_gpus.sh OUTPUT data.root=/data/samrs [more ARGUMENTS of pretrain.py]
+#   training/launch/eight_gpus.sh OUTPUT data.root=/data/samrs --init mae_vit_l.pth \
+#       [more ARGUMENTS of training/pretrain.py]
 set -euo pipefail
 output=$1
 shift

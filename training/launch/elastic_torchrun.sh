@@ -4,7 +4,8 @@
 # checkpoint. NODES is fixed, because not every number of processes shares the batches equally;
 # machines beyond it wait and replace lost ones. GPU only, or with ACCELERATE_USE_CPU=true.
 #
-#   HOST=first-machine training/launch/elastic_torchrun.sh OUTPUT data.root=/data/samrs [...]
+#   HOST=first-machine training/launch/elastic_torchrun.sh OUTPUT data.root=/data/samrs \
+#       --init mae_vit_l.pth [more ARGUMENTS of training/pretrain.py]
 set -euo pipefail
 output=$1
 shift

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# One node of slurm_sixteen_nodes.sbatch: the launcher of its processes; srun starts it on each node.
+# The launcher of one node's processes; srun in slurm_sixteen_nodes.sbatch starts it on each node.
 set -euo pipefail
 # The training processes catch USR1 and save; their launcher has to outlive it.
 trap '' USR1

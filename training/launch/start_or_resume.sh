@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Start a run, or go on with it if its folder has a checkpoint. A launcher starts this once for every
-# process; queued again or restarted after a failure, the same command continues the run.
+# Start a run, or go on with it if its folder has a checkpoint. A launcher starts this once for
+# every process; queued again or restarted after a failure, the same command continues the run.
 #
 #   start_or_resume.sh OUTPUT [ARGUMENTS of training/pretrain.py, those of the first start]
 set -euo pipefail

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Two processes on processors, to try out what several do; `accelerate launch --cpu` would start one.
+# Two processes on processors, to try what several do; `accelerate launch --cpu` would start one.
 #
 #   training/launch/two_cpu_processes.sh [ARGUMENTS of training/pretrain.py; default: the demo]
 set -euo pipefail
