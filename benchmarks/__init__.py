@@ -1,1 +1,1 @@
-"""Measurements of speed, memory and endurance, each run as `python -m benchmarks.NAME`."""
+"""Measurements of speed, memory and endurance; `python -m benchmarks` lists them."""
