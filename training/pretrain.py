@@ -9,6 +9,7 @@ import logging
 import shlex
 import sys
 import tempfile
+import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -95,6 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if args.traceback:
             raise
         hint = last_checkpoint(output) if isinstance(error, OSError) else ""
+        traceback.clear_frames(error.__traceback__)  # else loaders' workers would leave in seconds
         sys.exit(f"error: {error}" + f"\n{hint}" * bool(hint))
     except RuntimeError as error:
         lost = describe_lost_process(error)

@@ -2,10 +2,10 @@
 
 import dataclasses
 import functools
-import gc
 import itertools
 import resource
 import time
+import traceback
 
 import datasets
 import psutil
@@ -154,11 +154,19 @@ def _workers():
 
 
 def _has_no_workers_soon():
-    gc.collect()  # an error holds its traceback, and that the loader
     deadline = time.monotonic() + 5
     while _workers() and time.monotonic() < deadline:
         time.sleep(0.05)
     return not _workers()
+
+
+def test_with_a_gpu_batches_are_pinned_and_read_ahead(samrs_recipe, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    recipe = _with(samrs_recipe, "efficiency", num_workers=2)
+    sources = load_sources(recipe, "train", augment=True)
+    loader = train_loader(recipe, sources, start_step=0, rank=0, world_size=1)
+    assert loader.pin_memory
+    assert (loader.num_workers, loader.prefetch_factor, loader.persistent_workers) == (2, 2, True)
 
 
 def test_workers_end_with_their_loader_and_start_again_with_the_next(samrs_recipe):
@@ -214,7 +222,8 @@ def test_an_image_that_cannot_be_read_is_named_and_its_worker_leaves_nothing_beh
     assert str(caught.value) == (
         f"dataset {name!r}, row 0, image {image_id!r}: OSError: the disk is\ngone"
     )
-    del loader, caught
+    traceback.clear_frames(caught.tb)  # they hold the loader
+    del loader
     assert _has_no_workers_soon()
 
 

@@ -8,12 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from mtp_hf.modeling.modeling_mtp import MTPForPreTraining
-from mtp_hf.training import results
+from mtp_hf.training import loaders, results
 from mtp_hf.training.pretrain import main, output_folder, parse_arguments, resolve_recipe
 from mtp_hf.training.recipe import load_recipe
 from mtp_hf.training.run_log import read_log
@@ -248,6 +249,22 @@ def test_a_corrupt_image_is_named(command, samrs_root, tmp_path):
     image.write_bytes(image.read_bytes()[:200])
     message = _error([*command, f"data.root={root}", "evaluation.before=false"])
     assert image.stem in message
+
+
+def _cannot_read(row, **options):
+    raise OSError("the disk is gone")
+
+
+def test_an_image_that_a_worker_cannot_read_ends_the_run_and_its_workers_with_one_line(
+    command, monkeypatch
+):
+    monkeypatch.setattr(loaders, "samrs_row_to_sample", _cannot_read)
+    message = _error([*command, "evaluation.before=false", "efficiency.num_workers=2"])
+    assert re.fullmatch(
+        r"error: dataset '\w+', row \d, image '\w+': OSError: the disk is gone", message
+    )
+    left = [" ".join(each.cmdline()) for each in psutil.Process().children()]
+    assert [command for command in left if "multiprocessing" not in command] == []
 
 
 def test_precision_accumulation_and_checkpointed_activations_run(command, tmp_path):
