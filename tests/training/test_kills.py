@@ -90,8 +90,7 @@ def test_killed_runs_end_in_the_unbroken_run(
     printed = capsys.readouterr().out
     assert caught.value.code == 0, printed
     assert "equal after 4 kills: 5 lines of losses, 2 validations, the last checkpoint" in printed
-    assert "| 2 | " in printed
-    assert "saving |" in printed
+    assert "| 4 | " in printed  # a row for each; whether one meets a save depends on the machine
 
 
 @pytest.mark.slow  # starts the interpreter anew for each kill: ten seconds a kill

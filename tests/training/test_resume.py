@@ -141,7 +141,11 @@ def test_a_signal_saves_and_the_resumed_run_is_the_unbroken_one(
 
 def test_ctrl_c_ends_with_a_line_and_no_stack_trace(command, tmp_path, monkeypatch, capsys):
     _send(monkeypatch, loop, "train_step", signal.SIGINT, at_call=4)
-    assert _exit([*command, "--output", tmp_path / "run"]) == 130
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in background jobs
+    try:
+        assert _exit([*command, "--output", tmp_path / "run"]) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
     last = tmp_path / "run" / "checkpoints" / "step_0000003"
     expected = f"interrupted\nthe last good checkpoint is {last}; go on with --resume latest\n"
     assert capsys.readouterr().err.endswith(expected)
