@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-TIMEOUT_S = 60
+TIMEOUT_S = 120
 
 
 def run_processes(function: Callable[..., Any], *args: Any, num_processes: int = 2) -> list[Any]:

@@ -24,6 +24,8 @@ from mtp_hf.training.run_log import read_log
 from tests.training.process_group import free_port, run_processes
 from tests.training.tiny_run import TINY_MODEL
 
+pytestmark = pytest.mark.timeout(900)  # a dozen processes that import torch
+
 ROOT = Path(__file__).parents[2]
 STEPS = 20
 RECIPE = ["--recipe", "pretrain/samrs", "--result", "vit_l_rvsa"]  # that of the launch examples
@@ -114,7 +116,7 @@ def _start(command, environment, folder):
 
 
 def _wait_for(launcher, is_reached):
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not is_reached():
         assert launcher.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
@@ -138,7 +140,7 @@ def job(folder, environment, samrs_root):
         if is_first:
             _wait_for(shell, lambda: (output / "log.jsonl").is_file() and _losses(output))
             shell.send_signal(signal.SIGUSR1)
-        statuses.append(shell.wait(timeout=200))
+        statuses.append(shell.wait(timeout=300))
         names = ("printed.txt", "node_0.txt", "node_1.txt")
         printed.append("\n".join((folder / name).read_text() for name in names))
     return output, printed, statuses
