@@ -54,7 +54,7 @@ def sum_positions(
         sums_per_roi: S.
 
     Returns:
-        (R, C, S).
+        (R, C, S), the channels of a sum side by side in memory.
     """
     return _SumPositions.apply(terms, sums_per_roi, *features)
 
@@ -73,27 +73,23 @@ class _SumPositions(torch.autograd.Function):
         ctx.save_for_backward(*terms)
         ctx.sums_per_roi = sums_per_roi
         ctx.shapes = [level.shape for level in features]
-        num_rois = (len(terms.starts) - 1) // sums_per_roi
-        sums = features[0].new_zeros(num_rois, features[0].shape[1], sums_per_roi)
-        if not len(terms.positions):
-            return sums
-        for run in _channel_runs(ctx.shapes):
+        num_positions = first_positions(features)[-1]
+        sums = features[0].new_empty(len(terms.starts) - 1, features[0].shape[1])  # (R S, C)
+        for run in _channel_runs(num_positions, sums.shape[1]):
             table = _table([level[:, run] for level in features])  # (all positions, c)
-            part = _sum_rows(table, terms)  # (R S, c)
-            sums[:, run] = part.view(num_rois, sums_per_roi, -1).mT
-        return sums
+            sums[:, run] = _sum_rows(table, terms)
+        return sums.unflatten(0, (-1, sums_per_roi)).mT  # channels last, as convolutions like it
 
     @staticmethod
     def backward(ctx: Any, grad_sums: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         """Map the gradient (R, C, S) to those of the L maps."""
         terms = Terms(*ctx.saved_tensors)
-        grads = [grad_sums.new_zeros(shape) for shape in ctx.shapes]
-        if len(terms.positions):
-            by_position = _exchange(terms, first_positions(grads)[-1])
-            for run in _channel_runs(ctx.shapes):
-                table = grad_sums[:, run].mT.flatten(0, 1).contiguous()  # (R, c, S) -> (R S, c)
-                part = _sum_rows(table, by_position)  # (all positions, c)
-                _write_maps(part, [grad[:, run] for grad in grads])
+        grads = [grad_sums.new_empty(shape) for shape in ctx.shapes]
+        num_positions = first_positions(grads)[-1]
+        by_position = _exchange(terms, num_positions)
+        for run in _channel_runs(num_positions, grad_sums.shape[1]):
+            table = grad_sums[:, run].mT.flatten(0, 1).contiguous()  # (R, c, S) -> (R S, c)
+            _write_maps(_sum_rows(table, by_position), [grad[:, run] for grad in grads])
         return None, None, *grads
 
 
@@ -142,8 +138,7 @@ def _map_rows(table: torch.Tensor, maps: list[torch.Tensor]) -> list[torch.Tenso
     ]
 
 
-def _channel_runs(shapes: list[torch.Size]) -> list[slice]:
+def _channel_runs(num_positions: int, channels: int) -> list[slice]:
     """Cut the channels into runs whose channels-last copy has about `MAX_COPY` elements."""
-    num_positions = sum(shape[0] * shape[2] * shape[3] for shape in shapes)
     step = max(MIN_RUN, MAX_COPY // max(1, num_positions))
-    return [slice(start, start + step) for start in range(0, shapes[0][1], step)]
+    return [slice(start, start + step) for start in range(0, channels, step)]

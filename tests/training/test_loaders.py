@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import gc
 import itertools
 import resource
 import time
@@ -148,16 +149,23 @@ def test_validation_shards_are_disjoint_and_cover_everything(samrs_recipe):
 # Workers
 
 
-def _workers():
-    """Processes that read images for this one."""
-    return [each for each in psutil.Process().children() if "forkserver" not in str(each.cmdline())]
+@pytest.fixture
+def started_before():
+    """Processes of earlier tests: servers of multiprocessing, workers not yet collected."""
+    gc.collect()
+    return set(psutil.Process().children())
 
 
-def _has_no_workers_soon():
+def _workers(started_before):
+    """Processes that read images for the loader of this test."""
+    return set(psutil.Process().children()) - started_before
+
+
+def _has_no_workers_soon(started_before):
     deadline = time.monotonic() + 5
-    while _workers() and time.monotonic() < deadline:
+    while _workers(started_before) and time.monotonic() < deadline:
         time.sleep(0.05)
-    return not _workers()
+    return not _workers(started_before)
 
 
 def test_with_a_gpu_batches_are_pinned_and_read_ahead(samrs_recipe, monkeypatch):
@@ -169,27 +177,26 @@ def test_with_a_gpu_batches_are_pinned_and_read_ahead(samrs_recipe, monkeypatch)
     assert (loader.num_workers, loader.prefetch_factor, loader.persistent_workers) == (2, 2, True)
 
 
-def test_workers_end_with_their_loader_and_start_again_with_the_next(samrs_recipe):
+def test_workers_end_with_their_loader_and_start_again_with_the_next(samrs_recipe, started_before):
     recipe = _with(samrs_recipe, "efficiency", num_workers=2)
     sources = load_sources(recipe, "validation")
-    assert _has_no_workers_soon()
     for _ in range(2):
         loader = validation_loader(recipe, sources, rank=0, world_size=1)
         assert sum(len(batch["labels"]) for batch in loader) == 6
-        assert len(_workers()) == 2
+        assert len(_workers(started_before)) == 2
         del loader
-        assert _has_no_workers_soon()
+        assert _has_no_workers_soon(started_before)
 
 
-def test_workers_of_training_stay_while_a_split_is_validated(samrs_recipe):
+def test_workers_of_training_stay_while_a_split_is_validated(samrs_recipe, started_before):
     recipe = _with(samrs_recipe, "efficiency", num_workers=1)
     sources = load_sources(recipe, "train", augment=True)
     loader = train_loader(recipe, sources, start_step=0, rank=0, world_size=1)
     batches = iter(loader)
     next(batches)
-    before = _workers()
+    at_first = _workers(started_before)
     list(validation_loader(recipe, load_sources(recipe, "validation"), rank=0, world_size=1))
-    assert [each.pid for each in _workers()] == [each.pid for each in before]
+    assert _workers(started_before) == at_first
     expected = train_loader(samrs_recipe, sources, start_step=1, rank=0, world_size=1)
     assert _ids(next(batches)) == _ids(next(iter(expected)))
 
@@ -212,7 +219,7 @@ def _with_one_bad_image(sources):
 
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_an_image_that_cannot_be_read_is_named_and_its_worker_leaves_nothing_behind(
-    samrs_recipe, num_workers
+    samrs_recipe, started_before, num_workers
 ):
     recipe = _with(samrs_recipe, "efficiency", num_workers=num_workers)
     sources, name, image_id = _with_one_bad_image(load_sources(recipe, "train", augment=True))
@@ -224,7 +231,7 @@ def test_an_image_that_cannot_be_read_is_named_and_its_worker_leaves_nothing_beh
     )
     traceback.clear_frames(caught.tb)  # they hold the loader
     del loader
-    assert _has_no_workers_soon()
+    assert _has_no_workers_soon(started_before)
 
 
 def _hold_many_batches(recipe, cache):
