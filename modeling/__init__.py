@@ -2,6 +2,7 @@
 
 configuration_*       what a model is, as strict dataclasses
 modeling_vit_rvsa     the backbone: plain ViT with rotated varied-size window attention
+backbones             the backbone that a configuration names
 modeling_mtp          multi-task pretraining: backbone, three decoders, classifiers per data set
 decoder_two_stage     Mask R-CNN and Oriented R-CNN, shared over data sets
 neck_*, head_*        parts of decoders: a head has `forward`, `loss`, `predict`

@@ -14,15 +14,13 @@ import torch
 from torch import nn
 from transformers import AutoModelForPreTraining, PreTrainedModel
 from transformers import initialization as init
-from transformers.backbone_utils import load_backbone
 
+from .backbones import build_backbone
 from .configuration_mtp import MTPPreTrainingConfig
-from .configuration_vit_rvsa import ViTRVSAConfig
 from .decoder_two_stage import build_two_stage_decoder
 from .head_upernet import SegmentationClassifier, UPerNetDecoder
 from .layers_conv import KaimingConv2d
 from .modeling_outputs import MTPPreTrainingOutput
-from .modeling_vit_rvsa import ViTRVSABackbone
 from .ops_boxes import rescale_boxes
 from .ops_masks import paste_masks
 from .ops_rotated_boxes import rescale_rotated_boxes
@@ -55,7 +53,7 @@ class MTPForPreTraining(PreTrainedModel):
 
     def __init__(self, config: MTPPreTrainingConfig) -> None:
         super().__init__(config)
-        self.backbone = _build_backbone(config)
+        self.backbone = build_backbone(config)
         channels = list(self.backbone.channels)
         tasks = {task for tasks in config.dataset_tasks.values() for task in tasks}
         self.decoders = nn.ModuleDict()
@@ -290,17 +288,6 @@ class MTPForPreTraining(PreTrainedModel):
             init.constant_(_buffer(module, "running_mean"), 0.0)
             init.constant_(_buffer(module, "running_var"), 1.0)
             init.constant_(_buffer(module, "num_batches_tracked"), 0)
-
-
-def _build_backbone(config: MTPPreTrainingConfig) -> Any:
-    """Build our own backbone from its class, any other one through the Auto classes.
-
-    Code that lies beside weights may be imported twice, once for the config and once for the model.
-    The Auto classes know only one of the two config classes; the constructor takes either.
-    """
-    if config.backbone_config.model_type == ViTRVSAConfig.model_type:
-        return ViTRVSABackbone._from_config(config.backbone_config)
-    return load_backbone(config)
 
 
 def _rotated_objects(
