@@ -13,7 +13,8 @@ class UperNetRSConfig(PreTrainedConfig):
 
     Args:
         backbone_config: Backbone, or None where the decoder is a part of a larger model.
-        hidden_size: Width of the decoder (256 in pretraining, 512 in finetuning).
+        hidden_size: Width of the decoder; by default 512 with a backbone (published finetuning) and
+            256 without one (published pretraining).
         pool_scales: Sides, in cells, of the pooled maps.
         dropout: Probability that a channel is dropped before the classifier.
     """
@@ -26,13 +27,15 @@ class UperNetRSConfig(PreTrainedConfig):
     }
 
     backbone_config: dict | PreTrainedConfig | None = None
-    hidden_size: int = 256
+    hidden_size: int | None = None
     pool_scales: list[int] | tuple[int, ...] = (1, 2, 3, 6)
     dropout: float | int = 0.1
 
     def __post_init__(self, **kwargs: object) -> None:
         reject_unknown_keys(self, kwargs)
         super().__post_init__(**kwargs)
+        if self.hidden_size is None:
+            self.hidden_size = 256 if self.backbone_config is None else 512
 
 
 AutoConfig.register("mtp_upernet", UperNetRSConfig, exist_ok=True)

@@ -13,13 +13,12 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import AutoModelForPreTraining, PreTrainedModel
-from transformers import initialization as init
 
 from .backbones import build_backbone
 from .configuration_mtp import MTPPreTrainingConfig
 from .decoder_two_stage import build_two_stage_decoder
 from .head_upernet import SegmentationClassifier, UPerNetDecoder
-from .layers_conv import KaimingConv2d
+from .layers_initialization import init_layer
 from .modeling_outputs import MTPPreTrainingOutput
 from .ops_boxes import rescale_boxes
 from .ops_masks import paste_masks
@@ -269,25 +268,12 @@ class MTPForPreTraining(PreTrainedModel):
             "masks": paste_masks(found["mask_probs"], boxes, target_size, threshold),
         }
 
-    @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """Start the layers outside the backbone as the original does (original spec 2.1)."""
-        if isinstance(module, KaimingConv2d):
-            init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-            if module.bias is not None:
-                init.zeros_(module.bias)
-        elif isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
-            # Kept (quirk 27): PyTorch's own start, which loading from the meta device loses.
-            init.kaiming_uniform_(module.weight, a=5**0.5)
-            if module.bias is not None:
-                bound = _fan_in(module.weight) ** -0.5
-                init.uniform_(module.bias, -bound, bound)
-        elif isinstance(module, nn.BatchNorm2d):
-            init.ones_(module.weight)
-            init.zeros_(module.bias)
-            init.constant_(_buffer(module, "running_mean"), 0.0)
-            init.constant_(_buffer(module, "running_var"), 1.0)
-            init.constant_(_buffer(module, "num_batches_tracked"), 0)
+        """Start the layers outside the backbone as the original does, last layers included.
+
+        Kept (quirk 27): the original's own initialisers of the heads never run in pretraining.
+        """
+        init_layer(module)
 
 
 def _rotated_objects(
@@ -309,14 +295,6 @@ def _annotation(label: dict, name: str) -> torch.Tensor:
 def _size(size: torch.Tensor | Sequence[int]) -> Size:
     height, width = (int(x) for x in size)
     return height, width
-
-
-def _buffer(module: nn.Module, name: str) -> torch.Tensor:
-    return module.get_buffer(name)
-
-
-def _fan_in(weight: torch.Tensor) -> int:
-    return max(weight[0].numel(), 1)
 
 
 def _take(features: tuple[torch.Tensor, ...], images: list[int]) -> tuple[torch.Tensor, ...]:
