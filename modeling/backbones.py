@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.backbone_utils import load_backbone
 
@@ -24,3 +25,30 @@ def build_backbone(config: PreTrainedConfig) -> Any:
     backbone_config: Any = config.backbone_config  # type: ignore[attr-defined]
     own = OWN_BACKBONES.get(backbone_config.model_type)
     return own._from_config(backbone_config) if own else load_backbone(config)
+
+
+def run_backbone(
+    backbone: Any,
+    pixel_values: torch.Tensor,
+    config: PreTrainedConfig,
+    *,
+    output_hidden_states: bool | None = None,
+    output_attentions: bool | None = None,
+) -> Any:
+    """Compute the maps of images (B, 3, H, W), and what the options or else `config` ask for.
+
+    The options reach only backbones that are asked, because not every one knows them.
+
+    Returns:
+        A `BackboneOutput`, with `feature_maps`, `hidden_states` and `attentions`.
+    """
+    options = {
+        "output_hidden_states": output_hidden_states,
+        "output_attentions": output_attentions,
+    }
+    wanted = {
+        name: True
+        for name, value in options.items()
+        if (getattr(config, name) if value is None else value)
+    }
+    return backbone(pixel_values, **wanted)

@@ -1,6 +1,7 @@
-"""A check that every configuration makes: misspelt fields are refused, not kept silently."""
+"""Checks that configurations share: misspelt fields, and maps where nobody looks for them."""
 
 import dataclasses
+from collections.abc import Sequence
 
 from transformers import PreTrainedConfig
 
@@ -36,4 +37,23 @@ def reject_unknown_keys(config: PreTrainedConfig, kwargs: dict) -> None:
         raise TypeError(
             f"{type(config).__name__} has no field {', '.join(unknown)}; "
             f"its fields are {', '.join(sorted(fields))}"
+        )
+
+
+def check_map_strides(backbone_config: object, strides: Sequence[int], reader: str) -> None:
+    """Refuse a backbone whose maps are not where a detector looks for them.
+
+    Args:
+        backbone_config: With `map_strides`, or of another library and not checked here.
+        strides: What is expected, finest first.
+        reader: Who expects it, for the message.
+
+    Raises:
+        ValueError: Both strides.
+    """
+    found = getattr(backbone_config, "map_strides", None)
+    if found is not None and list(found) != list(strides):
+        raise ValueError(
+            f"the backbone makes maps of strides {list(found)}, but {reader} reads maps "
+            f"of strides {list(strides)}"
         )

@@ -10,7 +10,7 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
-from .configuration_checks import reject_unknown_keys
+from .configuration_checks import check_map_strides, reject_unknown_keys
 from .configuration_mask_rcnn import MaskRCNNConfig
 from .configuration_oriented_rcnn import OrientedRCNNConfig
 from .configuration_upernet_rs import UperNetRSConfig
@@ -83,14 +83,10 @@ class MTPPreTrainingConfig(PreTrainedConfig):
 
     def _check_strides(self) -> None:
         """Refuse a backbone whose maps are not where the detection decoders look for them."""
-        found = getattr(self.backbone_config, "map_strides", None)
         used = {task for tasks in self.dataset_tasks.values() for task in tasks}
         for task, config in (("is", self.instance_config), ("rd", self.rotated_config)):
-            if task in used and found is not None and list(found) != list(config.strides):
-                raise ValueError(
-                    f"the backbone makes maps of strides {list(found)}, but task {task} reads maps "
-                    f"of strides {list(config.strides)}"
-                )
+            if task in used:
+                check_map_strides(self.backbone_config, config.strides, f"task {task}")
 
 
 AutoConfig.register("mtp_pretraining", MTPPreTrainingConfig, exist_ok=True)

@@ -1,13 +1,13 @@
-"""What Mask R-CNN and Oriented R-CNN configurations share: pyramid, proposals, regions.
+"""What the configurations of two-stage detectors share: pyramid, proposals, regions.
 
-Source: the values of the original pretraining (original spec 2.4, 2.5).
+Source: the values of the original (original spec 2.4, 2.5, 3.2, 3.3).
 """
 
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
-from .configuration_checks import reject_unknown_keys
+from .configuration_checks import check_map_strides, reject_unknown_keys
 
 
 @strict
@@ -26,6 +26,8 @@ class TwoStageConfig(PreTrainedConfig):
         rpn_num_samples: Anchors that train in an image.
         rpn_positive_fraction: Largest share of objects among them.
         rpn_allowed_border: Pixels by which a training anchor may leave the image; -1 = any.
+        rpn_pad_divisor: Each image counts as padded to a multiple of this, and anchors of cells
+            beyond do not train; 0 = all cells of the batch do, as in pretraining.
         train_pre_nms: Proposals of a level before NMS, in training.
         train_post_nms: Proposals of an image after NMS, in training.
         test_pre_nms: Proposals of a level before NMS, in evaluation.
@@ -60,6 +62,7 @@ class TwoStageConfig(PreTrainedConfig):
     rpn_num_samples: int = 256
     rpn_positive_fraction: float | int = 0.5
     rpn_allowed_border: int = -1
+    rpn_pad_divisor: int = 0
     train_pre_nms: int = 2000
     train_post_nms: int = 1000
     test_pre_nms: int = 1000
@@ -79,3 +82,8 @@ class TwoStageConfig(PreTrainedConfig):
     def __post_init__(self, **kwargs: object) -> None:
         reject_unknown_keys(self, kwargs)
         super().__post_init__(**kwargs)
+
+    def validate_architecture(self) -> None:
+        """Refuse a backbone with maps of other strides."""
+        super().validate_architecture()
+        check_map_strides(self.backbone_config, self.strides, self.model_type)

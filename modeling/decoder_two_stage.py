@@ -1,7 +1,7 @@
 """Two-stage decoders: pyramid, proposals, regions, and the layers of each data set.
 
 One decoder serves all data sets: pyramid, proposal network and region layers run once over the
-whole batch; classifiers and losses run for each set. Mask R-CNN and Oriented R-CNN are the same
+whole batch; classifiers and losses run for each set. Faster, Mask and Oriented R-CNN are the same
 wiring with other heads. B images, `groups` = indices of the images of each data set.
 
 Source: He et al. 2017; Xie et al. 2021; sharing over data sets: MTP, section III
@@ -185,6 +185,7 @@ def _picker(images: list[int]) -> Callable[[list | tuple], list]:
 
 # Heads of each architecture: proposal network, box head, and whether it has masks.
 _HEADS = {
+    "mtp_faster_rcnn": (RPNHead, BoxHead, False),
     "mtp_mask_rcnn": (RPNHead, BoxHead, True),
     "mtp_oriented_rcnn": (OrientedRPNHead, OrientedBoxHead, False),
 }
@@ -196,7 +197,7 @@ def build_two_stage_decoder(
     """Make the decoder that a configuration describes.
 
     Args:
-        config: Of Mask R-CNN or Oriented R-CNN.
+        config: Of Faster, Mask or Oriented R-CNN.
         channels: Channels of the backbone maps, finest first.
         use_unit_box_target: See `BoxHead`.
     """
@@ -215,6 +216,7 @@ def build_two_stage_decoder(
             num_samples=config.rpn_num_samples,
             positive_fraction=config.rpn_positive_fraction,
             allowed_border=config.rpn_allowed_border,
+            pad_divisor=config.rpn_pad_divisor,
         ),
         train_selection=ProposalSelection(
             config.train_pre_nms, config.train_post_nms, config.proposal_nms_iou

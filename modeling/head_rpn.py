@@ -8,13 +8,13 @@ Source: Ren et al. 2015, section 3.1; Xie et al. 2021 (Oriented R-CNN), section 
 (original spec 2.4, 2.5, 7.2-7.5).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
 from torchvision.ops import batched_nms, box_iou
 
-from .ops_anchors import AnchorGenerator, anchors_inside
+from .ops_anchors import AnchorGenerator, anchors_inside, anchors_valid
 from .ops_box_coders import DeltaXYWHCoder, MidpointOffsetCoder
 from .ops_matching import match_boxes, sample_balanced
 from .ops_rotated_boxes import rotated_boxes_to_boxes
@@ -31,6 +31,8 @@ class AnchorMatching:
         num_samples: Anchors drawn in each image.
         positive_fraction: Largest share of objects among them.
         allowed_border: Pixels by which an anchor may leave the image and still train; -1 = any.
+        pad_divisor: Anchors of cells beyond the image, padded to a multiple of this, do not train;
+            0 = all cells do.
     """
 
     positive_threshold: float = 0.7
@@ -39,6 +41,7 @@ class AnchorMatching:
     num_samples: int = 256
     positive_fraction: float = 0.5
     allowed_border: int = -1
+    pad_divisor: int = 0
 
 
 @dataclass(frozen=True)
@@ -64,16 +67,21 @@ class RPNPredictions:
         objectness_logits: L tensors (B, N_l).
         box_deltas: L tensors (B, N_l, D).
         anchors: L tensors (N_l, 4), xyxy pixels.
+        feature_sizes: L pairs (height, width) of the maps.
     """
 
     objectness_logits: list[torch.Tensor]
     box_deltas: list[torch.Tensor]
     anchors: list[torch.Tensor]
+    feature_sizes: list[tuple[int, int]]
 
     def select(self, images: list[int]) -> "RPNPredictions":
         """Keep the given images of the batch."""
-        logits = [x[images] for x in self.objectness_logits]
-        return RPNPredictions(logits, [x[images] for x in self.box_deltas], self.anchors)
+        return replace(
+            self,
+            objectness_logits=[x[images] for x in self.objectness_logits],
+            box_deltas=[x[images] for x in self.box_deltas],
+        )
 
 
 class RPNHead(nn.Module):
@@ -120,7 +128,7 @@ class RPNHead(nn.Module):
             levels = self.regressor(hidden).permute(0, 2, 3, 1)
             deltas.append(levels.reshape(batch, -1, self.coder.num_deltas))
         sizes = [(feature.shape[-2], feature.shape[-1]) for feature in features]
-        return RPNPredictions(logits, deltas, self.anchors.grid(sizes, features[0].device))
+        return RPNPredictions(logits, deltas, self.anchors.grid(sizes, features[0].device), sizes)
 
     def loss(
         self,
@@ -141,11 +149,11 @@ class RPNHead(nn.Module):
         """
         logits = torch.cat(predictions.objectness_logits, dim=1).float()
         deltas = torch.cat(predictions.box_deltas, dim=1).float()
-        anchors = torch.cat(predictions.anchors)
+        anchors, maps = torch.cat(predictions.anchors), predictions.feature_sizes
         # Sums start connected to the graph, so that no object and no anchor give an exact zero.
         objectness_loss, box_loss, num_samples = logits.sum() * 0, deltas.sum() * 0, 0
         for image, (boxes, size) in enumerate(zip(gt_boxes, sizes, strict=True)):
-            positive, negative, matched = self._sample_anchors(anchors, boxes, size)
+            positive, negative, matched = self._sample_anchors(anchors, maps, boxes, size)
             num_samples += max(len(positive), 1) + max(len(negative), 1)
             sampled = torch.cat([positive, negative])
             is_object = torch.zeros_like(sampled, dtype=logits.dtype)
@@ -203,7 +211,11 @@ class RPNHead(nn.Module):
         ]
 
     def _sample_anchors(
-        self, anchors: torch.Tensor, boxes: torch.Tensor, size: tuple[int, int]
+        self,
+        anchors: torch.Tensor,
+        feature_sizes: list[tuple[int, int]],
+        boxes: torch.Tensor,
+        size: tuple[int, int],
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return indices of positive and negative anchors, and the object of each positive."""
         rule = self.matching
@@ -211,6 +223,16 @@ class RPNHead(nn.Module):
         if rule.allowed_border >= 0:
             # Differs: an image without any anchor inside trains nothing here; the original raises.
             candidates = anchors_inside(anchors, size, rule.allowed_border).nonzero().flatten()
+        elif rule.pad_divisor:
+            valid = anchors_valid(
+                feature_sizes,
+                self.anchors.strides,
+                size,
+                num_anchors=self.anchors.num_anchors,
+                pad_divisor=rule.pad_divisor,
+                device=anchors.device,
+            )
+            candidates = valid.nonzero().flatten()
         matches = match_boxes(
             box_iou(self._hulls(boxes).float(), anchors[candidates]),
             rule.positive_threshold,

@@ -39,6 +39,7 @@ def anchors_valid(
     size: tuple[int, int],
     *,
     num_anchors: int,
+    pad_divisor: int = 1,
     device: torch.device | str | None = None,
 ) -> torch.Tensor:
     """Tell which anchors belong to cells that start inside the (padded) image.
@@ -48,15 +49,17 @@ def anchors_valid(
         strides: input pixels per cell of each map.
         size: height and width of this image, in input pixels.
         num_anchors: anchors per cell.
+        pad_divisor: the image counts as padded to a multiple of this.
         device: where the result lives.
 
     Returns:
         (N,) bool over all levels, in the order of `AnchorGenerator.grid`.
     """
+    padded = [-(-side // pad_divisor) * pad_divisor for side in size]
     flags = []
     for (height, width), stride in zip(feature_sizes, strides, strict=True):
-        rows = torch.arange(height, device=device) < math.ceil(size[0] / stride)
-        columns = torch.arange(width, device=device) < math.ceil(size[1] / stride)
+        rows = torch.arange(height, device=device) < math.ceil(padded[0] / stride)
+        columns = torch.arange(width, device=device) < math.ceil(padded[1] / stride)
         cells = rows[:, None] & columns  # (H, W)
         flags.append(cells.flatten().repeat_interleave(num_anchors))
     return torch.cat(flags)

@@ -1,5 +1,6 @@
 import pytest
 
+from mtp_hf.modeling.configuration_faster_rcnn import FasterRCNNConfig
 from mtp_hf.modeling.configuration_mask_rcnn import MaskRCNNConfig
 from mtp_hf.modeling.configuration_mtp import MTPPreTrainingConfig
 from mtp_hf.modeling.configuration_oriented_rcnn import OrientedRCNNConfig
@@ -7,7 +8,10 @@ from mtp_hf.modeling.configuration_upernet_rs import UperNetRSConfig
 from tests.tiny_models import TINY_BACKBONE, tiny_pretraining_config
 
 
-@pytest.mark.parametrize("cls", [MaskRCNNConfig, OrientedRCNNConfig, UperNetRSConfig])
+DETECTORS = [FasterRCNNConfig, MaskRCNNConfig, OrientedRCNNConfig]
+
+
+@pytest.mark.parametrize("cls", [*DETECTORS, UperNetRSConfig])
 def test_misspelt_field_is_refused_by_name(cls):
     with pytest.raises(TypeError, match="hiden_size"):
         cls(hiden_size=3)
@@ -60,3 +64,18 @@ def test_order_of_the_data_sets_survives_saving(tmp_path):
     names = {"zeta": ["a"], "alpha": ["b"]}
     tiny_pretraining_config(class_names=names).save_pretrained(tmp_path)
     assert MTPPreTrainingConfig.from_pretrained(tmp_path).datasets == ["zeta", "alpha"]
+
+
+@pytest.mark.parametrize("cls", DETECTORS)
+def test_a_detector_refuses_a_backbone_of_other_strides(cls):
+    backbone = {**TINY_BACKBONE, "feature_variant": "multi_depth"}
+    with pytest.raises(Exception, match=r"strides \[16, 16, 16, 16\], but mtp_.* \[4, 8, 16, 32\]"):
+        cls(backbone_config=backbone)
+    assert cls(backbone_config=backbone, strides=[16] * 4).backbone_config.hidden_size == 32
+
+
+def test_horizontal_detector_has_the_published_values_of_finetuning():
+    config, pretraining = FasterRCNNConfig(), MaskRCNNConfig()
+    assert not config.box_match_low_quality and pretraining.box_match_low_quality
+    assert (config.rpn_pad_divisor, pretraining.rpn_pad_divisor) == (32, 0)
+    assert (config.test_pre_nms, config.test_post_nms, config.max_detections) == (1000, 1000, 100)

@@ -50,6 +50,7 @@ def test_loss_of_zero_logits_is_log_two_and_boxes_on_anchors_cost_nothing():
         [torch.zeros_like(x) for x in predictions.objectness_logits],
         [torch.zeros_like(x) for x in predictions.box_deltas],
         predictions.anchors,
+        predictions.feature_sizes,
     )
     losses = head.loss(zeros, [anchor], [SIZE])
     assert math.isclose(float(losses["loss_rpn_objectness"]), math.log(2), rel_tol=1e-5)
@@ -75,9 +76,21 @@ def test_anchors_beyond_the_border_do_not_train():
     head = _head(OrientedRPNHead, allowed_border=0, num_samples=10**6)
     anchors = torch.cat(head(_maps(1)).anchors)
     boxes = torch.tensor([[20.0, 20.0, 16.0, 16.0, 0.0]])
-    positive, negative, _ = head._sample_anchors(anchors, boxes, (40, 40))
+    sizes = [(8, 8), (4, 4)]
+    positive, negative, _ = head._sample_anchors(anchors, sizes, boxes, (40, 40))
     used = anchors[torch.cat([positive, negative])]
     assert len(used) and (used >= 0).all() and (used < 40).all()
+
+
+@pytest.mark.parametrize(("divisor", "rows"), [(0, 8), (16, 6), (48, 6), (64, 8)])
+def test_anchors_beyond_the_padded_image_do_not_train(divisor, rows):
+    head = _head(pad_divisor=divisor, num_samples=10**6)
+    predictions = head(_maps(1))
+    anchors, boxes = torch.cat(predictions.anchors), torch.tensor([[4.0, 4.0, 20.0, 20.0]])
+    # 40 x 40 pixels: padded to 48, six of the eight cells of stride 8 begin inside.
+    indices = head._sample_anchors(anchors, predictions.feature_sizes, boxes, (40, 40))[1]
+    finest = indices[indices < 192] // 3
+    assert int(finest.max()) == rows * 8 - (8 - rows) - 1
 
 
 @pytest.mark.parametrize(("cls", "width"), [(RPNHead, 4), (OrientedRPNHead, 5)])

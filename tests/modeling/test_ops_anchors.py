@@ -70,3 +70,10 @@ def test_valid_flags_are_as_long_as_the_anchors_and_all_true_for_a_filled_map(si
     valid = anchors_valid(feature_sizes, [4, 8], size, num_anchors=4)
     assert len(valid) == len(torch.cat(GENERATOR.grid(feature_sizes)))
     assert valid.all()
+
+
+def test_an_image_counts_as_padded_to_a_multiple_of_the_divisor():
+    """9 x 5 pixels become 12 x 6, which at stride 4 fill 3 rows and 2 columns."""
+    valid = anchors_valid([(4, 3)], [4], (9, 5), num_anchors=1, pad_divisor=6).view(4, 3)
+    assert valid.sum() == 6 and valid[:3, :2].all()
+    assert anchors_valid([(4, 3)], [4], (9, 5), num_anchors=1, pad_divisor=16).all()

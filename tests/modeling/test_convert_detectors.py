@@ -1,0 +1,110 @@
+"""Every key of a published detector has one place in our model."""
+
+import json
+
+import pytest
+import torch
+
+from mtp_hf.modeling.configuration_faster_rcnn import FasterRCNNConfig
+from mtp_hf.modeling.configuration_vit_rvsa import VIT_RVSA_SIZES
+from mtp_hf.modeling.convert_detectors import (
+    RETINANET_TABLE,
+    TWO_STAGE_DETECTOR_TABLE,
+    move_table,
+)
+from mtp_hf.modeling.convert_mtp_checkpoint import rename_key, rename_keys, rename_vit_rvsa_keys
+from mtp_hf.modeling.modeling_faster_rcnn import FasterRCNNForObjectDetection
+
+# Detector of the original -> table, configuration, model, classifier whose rows are the classes.
+FAMILIES = {
+    "FasterRCNN": (
+        TWO_STAGE_DETECTOR_TABLE,
+        FasterRCNNConfig,
+        FasterRCNNForObjectDetection,
+    ),
+}
+CONFIGS = {
+    f"{dataset}/{name}": f"{task}/configs/mtp/{dataset}/{name}.py"
+    for task, dataset, names in (
+        ("Horizontal_Detection", "dior", ("faster_rcnn_rvsa_{}_800_mae_mtp_dior",)),
+    )
+    for template in names
+    for name in (template.format(size) for size in "bl")
+}
+
+
+@pytest.fixture(scope="module")
+def manifests(shared_dir):
+    return json.loads((shared_dir / "fixtures" / "keys_finetune.json").read_text())
+
+
+def _shapes(manifests, name):
+    """Keys and shapes of one entry, which may be stored as the differences from another."""
+    entry = manifests[name]
+    if "keys" in entry:
+        return {key: tuple(shape) for key, (shape, _) in entry["keys"].items()}
+    shapes = _shapes(manifests, entry["like"])
+    changed = {key: tuple(shape) for key, (shape, _) in entry["different"].items()}
+    return {k: v for k, v in (shapes | changed).items() if k not in entry["missing"]}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_keys_of_the_published_detector_fit_one_to_one(manifests, name):
+    entry = manifests[CONFIGS[name]]
+    _, width, detector = entry["backbone"].split(":")
+    table, config_class, model_class = FAMILIES[detector.removeprefix("mmdet.")]
+    shapes = _shapes(manifests, CONFIGS[name])
+    with torch.device("meta"):
+        tensors = {key: torch.empty(shape) for key, shape in shapes.items()}
+    rest = {k: v for k, v in tensors.items() if not k.startswith("backbone.")}
+    renamed = rename_keys(rest, table)
+    assert len(renamed) == len(rest)
+    renamed |= rename_vit_rvsa_keys(tensors, "backbone.", new_prefix="backbone.")
+    size = "base" if width == "768" else "large"
+    backbone = VIT_RVSA_SIZES[size] | {
+        "model_type": "mtp_vit_rvsa",
+        "image_size": entry["img_size"],
+        "use_full_attention_rel_pos": False,
+    }
+    with torch.device("meta"):
+        model = model_class(
+            config_class(backbone_config=backbone, num_labels=_num_labels(shapes, table))
+        )
+    expected = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+    assert {key: tuple(value.shape) for key, value in renamed.items()} == expected
+    assert sum(p.numel() for p in model.parameters()) == entry["parameters"]
+
+
+def _num_labels(shapes, table):
+    if table is RETINANET_TABLE:
+        return shapes["bbox_head.retina_cls.bias"][0] // 9
+    return shapes["roi_head.bbox_head.fc_cls.bias"][0] - 1
+
+
+def test_background_stays_last_and_masks_find_their_layers():
+    rows = {
+        "roi_head.bbox_head.fc_cls.weight": "classifier.box.classifier.weight",
+        "roi_head.bbox_head.shared_fcs.0.bias": "decoder.box_head.fc1.bias",
+        "roi_head.mask_head.convs.3.conv.bias": "decoder.mask_head.convs.3.bias",
+        "roi_head.mask_head.conv_logits.weight": "classifier.mask.weight",
+        "rpn_head.rpn_reg.weight": "decoder.rpn_head.regressor.weight",
+    }
+    assert {key: rename_key(key, TWO_STAGE_DETECTOR_TABLE)[1] for key in rows} == rows
+
+
+def test_extra_maps_of_retinanet_are_not_among_the_outputs():
+    assert rename_key("neck.fpn_convs.2.conv.bias", RETINANET_TABLE) == (
+        True,
+        "neck.output_convs.2.bias",
+    )
+    assert rename_key("neck.fpn_convs.4.conv.bias", RETINANET_TABLE) == (
+        True,
+        "neck.extra_convs.1.bias",
+    )
+
+
+def test_a_moved_table_takes_the_prefix_literally():
+    moved = move_table([(r"(\w+)", r"x.\1"), ("gone", None)], "a.b.", "new.")
+    assert rename_key("a.b.c", moved) == (True, "new.x.c")
+    assert rename_key("a-b.c", moved) == (False, None)
+    assert rename_key("a.b.gone", moved[1:]) == (True, None)
