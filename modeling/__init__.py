@@ -19,10 +19,16 @@ from .image_processing_mtp import MTPImageProcessor
 from .modeling_mtp import MTPForPreTraining
 from .modeling_upernet_rs import UperNetRSForSemanticSegmentation
 from .modeling_vit_rvsa import ViTRVSABackbone, ViTRVSAModel
+from .modeling_vit_rvsa_classification import ViTRVSAForImageClassification
 
 # Model type -> classes that read it.
 MODELS = {
-    "mtp_vit_rvsa": (ViTRVSAConfig, ViTRVSAModel, ViTRVSABackbone),
+    "mtp_vit_rvsa": (
+        ViTRVSAConfig,
+        ViTRVSAModel,
+        ViTRVSABackbone,
+        ViTRVSAForImageClassification,
+    ),
     "mtp_pretraining": (MTPPreTrainingConfig, MTPForPreTraining),
     "mtp_upernet": (UperNetRSConfig, UperNetRSForSemanticSegmentation),
 }
@@ -36,5 +42,6 @@ __all__ = [
     "UperNetRSForSemanticSegmentation",
     "ViTRVSABackbone",
     "ViTRVSAConfig",
+    "ViTRVSAForImageClassification",
     "ViTRVSAModel",
 ]

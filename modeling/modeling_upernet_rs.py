@@ -42,6 +42,7 @@ class UperNetRSForSemanticSegmentation(DensePredictionModel):
         channels = list(self.backbone.channels)
         check_backbone_channels(config, channels, least=2)
         self.decoder = UPerNetDecoder(channels, config.hidden_size, list(config.pool_scales))
+        assert config.num_labels is not None  # transformers sets two by default
         self.classifier = SegmentationClassifier(
             config.hidden_size, config.num_labels, config.dropout
         )

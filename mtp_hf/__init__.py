@@ -24,6 +24,7 @@ from mtp_hf.modeling import (  # noqa: E402  (needs the path above)
     UperNetRSForSemanticSegmentation,
     ViTRVSABackbone,
     ViTRVSAConfig,
+    ViTRVSAForImageClassification,
     ViTRVSAModel,
 )
 
@@ -43,6 +44,7 @@ __all__ = [
     "UperNetRSForSemanticSegmentation",
     "ViTRVSABackbone",
     "ViTRVSAConfig",
+    "ViTRVSAForImageClassification",
     "ViTRVSAModel",
     *_LAZY,
 ]

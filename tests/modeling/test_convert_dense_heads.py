@@ -14,6 +14,7 @@ from mtp_hf.modeling.convert_dense_heads import (
 )
 from mtp_hf.modeling.convert_mtp_checkpoint import rename_key, rename_keys, rename_vit_rvsa_keys
 from mtp_hf.modeling.modeling_upernet_rs import UperNetRSForSemanticSegmentation
+from mtp_hf.modeling.modeling_vit_rvsa_classification import ViTRVSAForImageClassification
 
 # Part of the original -> model, its configuration, feature variant, and a key that counts classes.
 FAMILIES = {
@@ -22,6 +23,14 @@ FAMILIES = {
         lambda backbone, **values: UperNetRSConfig(backbone_config=backbone, **values),
         "multi_depth_pyramid",
         "decode_head.conv_seg.bias",
+    ),
+    "Scene_Classification": (
+        ViTRVSAForImageClassification,
+        lambda backbone, num_labels: ViTRVSAConfig(
+            **backbone.to_dict() | {"id2label": None, "label2id": None, "num_labels": num_labels}
+        ),
+        "multi_depth",
+        "head.fc.bias",
     ),
 }
 TABLES = {

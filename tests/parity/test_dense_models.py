@@ -5,9 +5,15 @@ import torch
 
 from mtp_hf.data.collate import normalize_images
 from mtp_hf.modeling.configuration_upernet_rs import UperNetRSConfig
-from mtp_hf.modeling.convert_dense_heads import SEGMENTATION_HEAD_TABLE
+from mtp_hf.modeling.configuration_vit_rvsa import ViTRVSAConfig
+from mtp_hf.modeling.convert_dense_heads import (
+    CLASSIFICATION_HEAD_TABLE,
+    SEGMENTATION_HEAD_TABLE,
+)
 from mtp_hf.modeling.convert_mtp_checkpoint import rename_keys, rename_vit_rvsa_keys
 from mtp_hf.modeling.modeling_upernet_rs import UperNetRSForSemanticSegmentation
+from mtp_hf.modeling.modeling_vit_rvsa import ViTRVSABackbone
+from mtp_hf.modeling.modeling_vit_rvsa_classification import ViTRVSAForImageClassification
 from tests.parity.recordings import Recording
 
 SMALL = {
@@ -23,6 +29,8 @@ def _rename(weights, table):
     """Backbone and head of a finetuned model under our names."""
     head = {key: x for key, x in weights.items() if not key.startswith("backbone.")}
     backbone = rename_vit_rvsa_keys(weights, "backbone.", new_prefix="backbone.")
+    if table is CLASSIFICATION_HEAD_TABLE:  # the original keeps layers that it never runs
+        backbone = {k: x for k, x in backbone.items() if not k.startswith("backbone.pyramid.")}
     return backbone | rename_keys(head, table)
 
 
@@ -92,3 +100,52 @@ def test_sliding_windows_predict_what_the_original_predicts(segmentation, segmen
     )
     wrong = found[0]["semantic_map"] != segmentation["eval/slide/pred"][0].long()
     assert wrong.float().mean() <= 1e-3
+
+
+@pytest.fixture(scope="module")
+def classification(shared_dir):
+    return Recording(shared_dir / "fixtures", "ft_cls_eurosat_vit")
+
+
+@pytest.fixture
+def classification_model(classification):
+    config = ViTRVSAConfig(
+        **SMALL,
+        image_size=112,
+        out_indices=[1, 2, 3, 4],
+        feature_variant="multi_depth",
+        num_labels=10,
+    )
+    model = ViTRVSAForImageClassification(config).eval()
+    model.load_state_dict(_rename(classification.under("state_dict"), CLASSIFICATION_HEAD_TABLE))
+    return model
+
+
+def test_classification_loss_and_gradients_equal_the_original(classification, classification_model):
+    model = classification_model.train()
+    loss = model(_pixels(classification["image"]), classification["label"]).loss
+    assert loss.item() == pytest.approx(classification.meta["loss_total"]["train"], rel=1e-5)
+    loss.backward()
+    _assert_gradients(classification, model, CLASSIFICATION_HEAD_TABLE)
+
+
+@torch.no_grad()
+def test_class_scores_equal_the_original(classification, classification_model):
+    pixel_values = _pixels(classification["image"])
+    recorded = classification["eval/normalized_every_8th"]
+    torch.testing.assert_close(pixel_values[..., ::8, ::8], recorded, atol=1e-5, rtol=0)
+    logits = classification_model(pixel_values).logits
+    torch.testing.assert_close(logits, classification["eval/logits"], atol=1e-4, rtol=0)
+    torch.testing.assert_close(logits.softmax(1), classification["eval/scores"], atol=1e-5, rtol=0)
+    assert torch.equal(logits.argmax(1, keepdim=True), classification["eval/labels"])
+
+
+@torch.no_grad()
+def test_raw_maps_of_the_classification_variant_equal_the_original(
+    classification, classification_model
+):
+    backbone = ViTRVSABackbone(classification_model.config).eval()
+    backbone.load_state_dict(classification_model.backbone.state_dict())
+    for level, x in enumerate(backbone(_pixels(classification["image"])).feature_maps):
+        pooled = classification[f"eval/pooled/{level}"]
+        torch.testing.assert_close(x.mean((2, 3)), pooled, atol=1e-4, rtol=0)
