@@ -20,9 +20,7 @@ def init_layer(module: nn.Module) -> None:
     A `KaimingConv2d` starts as its class says, other layers with weights as PyTorch makes them.
     """
     if isinstance(module, KaimingConv2d):
-        init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        if module.bias is not None:
-            init.zeros_(module.bias)
+        init_kaiming(module)
     elif isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
         init.kaiming_uniform_(module.weight, a=5**0.5)
         if module.bias is not None:
@@ -40,5 +38,21 @@ def init_layer(module: nn.Module) -> None:
 def init_normal(layer: nn.Conv2d | nn.Linear, std: float) -> None:
     """Draw a weight from N(0, std) and set the bias to zero, as finetuned last layers start."""
     init.normal_(layer.weight, std=std)
+    if layer.bias is not None:
+        init.zeros_(layer.bias)
+
+
+@torch.no_grad()
+def init_xavier(layer: nn.Conv2d | nn.Linear) -> None:
+    """Draw a weight from Glorot's uniform and set the bias to zero, as finetuned necks start."""
+    init.xavier_uniform_(layer.weight)
+    if layer.bias is not None:
+        init.zeros_(layer.bias)
+
+
+@torch.no_grad()
+def init_kaiming(layer: nn.Conv2d | nn.ConvTranspose2d) -> None:
+    """Draw a weight from a Kaiming normal (fan out) and set the bias to zero, as masks start."""
+    init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
     if layer.bias is not None:
         init.zeros_(layer.bias)

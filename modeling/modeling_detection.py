@@ -7,22 +7,17 @@ detections. Shapes: N objects, n detections, D most detections in an image of th
 Source: original spec 3.0, 3.2, 3.3; names of `labels` as in the pretraining model.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import torch
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
-from transformers import initialization as init
 from transformers.utils import can_return_tuple
 
 from .backbones import build_backbone, run_backbone
-from .head_box import BoxClassifier, BoxHead
-from .head_mask import MaskHead
-from .head_rpn import RPNHead
-from .layers_initialization import init_normal
 from .modeling_outputs import DetectionOutput
-from .neck_fpn import FeaturePyramidNetwork
 from .ops_boxes import rescale_boxes
 
 Size = tuple[int, int]
@@ -38,13 +33,13 @@ class DetectionPreTrainedModel(PreTrainedModel):
         label_names: What the detector calls an annotation -> its name in `labels`.
         box_name: Name of the boxes in predictions.
         rescale: Moves boxes from one image size to another.
+        starts: (pattern of a layer's whole name, how it starts); the first match counts.
     """
 
     label_names: ClassVar[dict[str, str]] = {"boxes": "boxes", "labels": "class_labels"}
     box_name: ClassVar[str] = "boxes"
-    rescale: ClassVar[Callable[[torch.Tensor, Size, Size], torch.Tensor]] = staticmethod(
-        rescale_boxes
-    )
+    rescale: ClassVar[Any] = staticmethod(rescale_boxes)
+    starts: ClassVar[tuple[tuple[str, Callable[[Any], None]], ...]]
 
     base_model_prefix = "backbone"
     main_input_name = "pixel_values"
@@ -152,7 +147,7 @@ class DetectionPreTrainedModel(PreTrainedModel):
         return {
             "scores": found["scores"],
             "labels": found["labels"],
-            self.box_name: type(self).rescale(found["boxes"], size, target_size),
+            self.box_name: self.rescale(found["boxes"], size, target_size),
         }
 
     def _run_backbone(self, pixel_values: torch.Tensor, **options: bool | None) -> Any:
@@ -204,32 +199,15 @@ class DetectionPreTrainedModel(PreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """Start the layers outside the backbone as the original's finetuning does (spec 3.0)."""
-        if isinstance(module, FeaturePyramidNetwork):
-            _init_layers(module, init.xavier_uniform_)
-        elif isinstance(module, RPNHead):
-            _init_layers(module, lambda weight: init.normal_(weight, std=0.01))
-        elif isinstance(module, BoxHead):
-            _init_layers(module, init.xavier_uniform_)
-        elif isinstance(module, BoxClassifier):
-            init_normal(module.classifier, 0.01)
-            init_normal(module.regressor, 0.001)
-        elif isinstance(module, MaskHead):
-            _init_layers(module, init_mask_weight)
+        """Start a layer outside the backbone as the original's finetuning does (spec 3.0).
 
-
-def init_mask_weight(weight: torch.Tensor) -> None:
-    """Start a layer of the mask branch."""
-    init.kaiming_normal_(weight, mode="fan_out", nonlinearity="relu")
-
-
-def _init_layers(module: nn.Module, draw: Callable[[torch.Tensor], object]) -> None:
-    """Draw all weights of a module, and set all biases to zero."""
-    for name, parameter in module.named_parameters():
-        if name.endswith("weight"):
-            draw(parameter)
-        else:
-            init.zeros_(parameter)
+        Layer by layer and by name, because transformers asks only for modules with parameters of
+        their own, and how a layer starts depends on the part it belongs to.
+        """
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            name = next(name for name, each in self.named_modules() if each is module)
+            start = next(how for pattern, how in self.starts if re.fullmatch(pattern, name))
+            start(module)
 
 
 def _size(size: torch.Tensor | Sequence[int]) -> Size:

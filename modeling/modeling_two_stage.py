@@ -6,12 +6,14 @@ Parameters have the names of `MTPForPreTraining`, where `decoders.TASK` is `deco
 Source: original spec 3.2, 3.3.
 """
 
+from functools import partial
 from typing import Any
 
 import torch
 
 from .configuration_two_stage import TwoStageConfig
 from .decoder_two_stage import build_two_stage_decoder
+from .layers_initialization import init_kaiming, init_normal, init_xavier
 from .modeling_detection import DetectionPreTrainedModel, Detections, Features, Size
 
 _ONE_SET = "all"  # the decoder can serve several data sets; here is one
@@ -25,6 +27,14 @@ class TwoStageDetectionModel(DetectionPreTrainedModel):
     """
 
     config: TwoStageConfig
+    starts = (
+        (r"decoder\.neck\..*", init_xavier),
+        (r"decoder\.rpn_head\..*", partial(init_normal, std=0.01)),
+        (r"decoder\.box_head\..*", init_xavier),
+        (r"classifier\.box\.classifier", partial(init_normal, std=0.01)),
+        (r"classifier\.box\.regressor", partial(init_normal, std=0.001)),
+        (r"decoder\.mask_head\..*|classifier\.mask", init_kaiming),
+    )
     _no_split_modules = ["TwoStageDecoder"]
 
     def __init__(self, config: TwoStageConfig) -> None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from mtp_hf.modeling.configuration_faster_rcnn import FasterRCNNConfig
+from mtp_hf.modeling.configuration_oriented_rcnn import OrientedRCNNConfig
 from mtp_hf.modeling.configuration_vit_rvsa import VIT_RVSA_SIZES
 from mtp_hf.modeling.convert_detectors import (
     RETINANET_TABLE,
@@ -14,23 +15,30 @@ from mtp_hf.modeling.convert_detectors import (
 )
 from mtp_hf.modeling.convert_mtp_checkpoint import rename_key, rename_keys, rename_vit_rvsa_keys
 from mtp_hf.modeling.modeling_faster_rcnn import FasterRCNNForObjectDetection
+from mtp_hf.modeling.modeling_oriented_rcnn import OrientedRCNNForOrientedObjectDetection
 
-# Detector of the original -> table, configuration, model, classifier whose rows are the classes.
+# Beginning of a configuration's name -> table, configuration, model.
 FAMILIES = {
-    "FasterRCNN": (
+    "faster_rcnn": (TWO_STAGE_DETECTOR_TABLE, FasterRCNNConfig, FasterRCNNForObjectDetection),
+    "oriented_rcnn": (
         TWO_STAGE_DETECTOR_TABLE,
-        FasterRCNNConfig,
-        FasterRCNNForObjectDetection,
+        OrientedRCNNConfig,
+        OrientedRCNNForOrientedObjectDetection,
     ),
 }
-CONFIGS = {
-    f"{dataset}/{name}": f"{task}/configs/mtp/{dataset}/{name}.py"
-    for task, dataset, names in (
-        ("Horizontal_Detection", "dior", ("faster_rcnn_rvsa_{}_800_mae_mtp_dior",)),
-    )
-    for template in names
-    for name in (template.format(size) for size in "bl")
-}
+# With {} for the size of the backbone.
+NAMES = (
+    "Horizontal_Detection/configs/mtp/dior/faster_rcnn_rvsa_{}_800_mae_mtp_dior",
+    *(
+        f"Rotated_Detection/mmrotate1.x/configs/mtp/{name}"
+        for name in (
+            "dior-r/oriented_rcnn_rvsa_{}_800_mae_mtp_diorr",
+            "dotav1/oriented_rcnn_rvsa_{}_1024_mae_mtp_dota10",
+            "dotav2/oriented_rcnn_rvsa_{}_1024_mae_mtp_dota20",
+            "fair1m20/oriented_rcnn_rvsa_{}_800_mae_mtp_fair1m20_branches",
+        )
+    ),
+)
 
 
 @pytest.fixture(scope="module")
@@ -48,12 +56,13 @@ def _shapes(manifests, name):
     return {k: v for k, v in (shapes | changed).items() if k not in entry["missing"]}
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", [name.format(size) for name in NAMES for size in "bl"])
 def test_keys_of_the_published_detector_fit_one_to_one(manifests, name):
-    entry = manifests[CONFIGS[name]]
-    _, width, detector = entry["backbone"].split(":")
-    table, config_class, model_class = FAMILIES[detector.removeprefix("mmdet.")]
-    shapes = _shapes(manifests, CONFIGS[name])
+    entry = manifests[f"{name}.py"]
+    width = entry["backbone"].split(":")[1]
+    kind = next(kind for kind in FAMILIES if name.rpartition("/")[2].startswith(kind))
+    table, config_class, model_class = FAMILIES[kind]
+    shapes = _shapes(manifests, f"{name}.py")
     with torch.device("meta"):
         tensors = {key: torch.empty(shape) for key, shape in shapes.items()}
     rest = {k: v for k, v in tensors.items() if not k.startswith("backbone.")}

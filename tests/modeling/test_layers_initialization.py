@@ -5,7 +5,12 @@ import torch
 from torch import nn
 
 from mtp_hf.modeling.layers_conv import BatchNormOrRunning, KaimingConv2d
-from mtp_hf.modeling.layers_initialization import init_layer, init_normal
+from mtp_hf.modeling.layers_initialization import (
+    init_kaiming,
+    init_layer,
+    init_normal,
+    init_xavier,
+)
 
 
 @pytest.mark.parametrize(
@@ -58,6 +63,19 @@ def test_last_layers_are_normal_with_zero_bias(layer):
     init_normal(layer, 0.01)
     assert layer.weight.std().item() == pytest.approx(0.01, rel=0.05)
     assert layer.bias is None or not layer.bias.any()
+
+
+def test_necks_spread_by_both_fans_and_masks_by_fan_out():
+    conv = nn.Conv2d(48, 144, 3)
+    init_xavier(conv)
+    bound = (6 / (9 * (48 + 144))) ** 0.5
+    assert conv.weight.abs().max().item() == pytest.approx(bound, rel=0.01)
+    assert conv.weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.02)
+    assert not conv.bias.any()
+    deconv = nn.ConvTranspose2d(128, 64, 2)
+    init_kaiming(deconv)
+    assert deconv.weight.std().item() == pytest.approx((2 / (4 * 128)) ** 0.5, rel=0.03)
+    assert not deconv.bias.any()
 
 
 def test_loaded_tensors_stay():

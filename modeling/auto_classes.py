@@ -1,0 +1,24 @@
+"""Auto classes of tasks that transformers has none for.
+
+As with its own, `from_pretrained` finds the model class by the type of the configuration.
+"""
+
+from collections import OrderedDict
+
+from transformers.models.auto.auto_factory import (
+    _BaseAutoModelClass,
+    _LazyAutoMapping,
+    auto_class_update,
+)
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+
+class AutoModelForOrientedObjectDetection(_BaseAutoModelClass):
+    """Load a model that finds objects as rotated boxes."""
+
+    _model_mapping = _LazyAutoMapping(CONFIG_MAPPING_NAMES, OrderedDict())  # type: ignore
+
+
+AutoModelForOrientedObjectDetection = auto_class_update(  # type: ignore[misc]
+    AutoModelForOrientedObjectDetection, head_doc="oriented object detection"
+)
