@@ -15,6 +15,7 @@ import sys
 import time
 
 from benchmarks.report import NotHereError, describe_machine, markdown_table
+from mtp_hf.training.host_memory import keep_freed_memory
 
 BENCHMARKS = {
     "backbone": "backbone with its pyramid against a plain ViT of the same size and input",
@@ -42,6 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.name is None:
         print(list_benchmarks())
         return 0
+    keep_freed_memory()  # as training on a CPU does; for both sides alike
     print(describe_machine(), flush=True)
     chosen = list(BENCHMARKS) if options.name == "all" else [options.name]
     return sum(not run_one(name, options.quick) for name in chosen)

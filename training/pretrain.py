@@ -30,7 +30,7 @@ from mtp_hf.training.processes import (
     describe_lost_process,
     make_accelerator,
     precision_of_launcher,
-    use_cpu_threads,
+    set_up_cpu,
 )
 from mtp_hf.training.publishing import HubOptions, Publisher, start_publisher
 from mtp_hf.training.recipe import load_recipe, recipe_names, recipe_to_yaml
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         tracker = None if args.dry_run else args.log_with  # a dry run leaves no file
         accelerator = make_accelerator(recipe, tracker, output.tracker)
         check_launch(accelerator, recipe)
-        use_cpu_threads(accelerator, recipe)
+        set_up_cpu(accelerator, recipe)
         if accelerator.is_main_process:
             print(recipe_to_yaml(recipe))
         publisher = publisher_of(args, accelerator, output, recipe)

@@ -19,6 +19,7 @@ from accelerate.utils import (
 )
 
 from mtp_hf.training.agreement import on_main_process
+from mtp_hf.training.host_memory import keep_freed_memory
 from mtp_hf.training.recipe_schema import Recipe, micro_batch_sizes
 from mtp_hf.training.sharding import check_sharding, set_up_deepspeed, sharding_plugins
 
@@ -69,12 +70,15 @@ def make_accelerator(recipe: Recipe, log_with: str | None, tracker_folder: Path)
     return accelerator
 
 
-def use_cpu_threads(accelerator: Accelerator, recipe: Recipe) -> None:
-    """Compute with as many threads as the recipe says, where it says so and trains on a CPU.
+def set_up_cpu(accelerator: Accelerator, recipe: Recipe) -> None:
+    """Train fast where it is on a CPU: keep freed memory, use the threads that the recipe names.
 
     `accelerate launch` gives a process one thread unless it is told `--cpu`.
     """
-    if recipe.efficiency.cpu_threads and accelerator.device.type == "cpu":
+    if accelerator.device.type != "cpu":
+        return
+    keep_freed_memory()
+    if recipe.efficiency.cpu_threads:
         torch.set_num_threads(recipe.efficiency.cpu_threads)
 
 

@@ -18,7 +18,7 @@ from mtp_hf.training.processes import (
     main_process_first,
     make_accelerator,
     precision_of_launcher,
-    use_cpu_threads,
+    set_up_cpu,
     wait_patiently,
 )
 from mtp_hf.training.recipe import load_recipe
@@ -55,7 +55,7 @@ def test_threads_are_set_where_the_recipe_says_how_many(
     efficiency = dataclasses.replace(tiny_recipe.efficiency, cpu_threads=asked)
     calls = []
     monkeypatch.setattr(processes.torch, "set_num_threads", calls.append)
-    use_cpu_threads(accelerator, dataclasses.replace(tiny_recipe, efficiency=efficiency))
+    set_up_cpu(accelerator, dataclasses.replace(tiny_recipe, efficiency=efficiency))
     assert calls == expected
 
 
