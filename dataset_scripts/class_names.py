@@ -1,10 +1,12 @@
-"""Class names of the pretraining sets, in the one order that every file of this project uses.
+"""Class names of the data sets, in the one order that every file of this project uses.
 
 A checkpoint's classifier is bound to an order, and several orders are in circulation: SOTA and
 SOTA-RBB follow BboxToolkit (not the DOTA order of the finetuning sets), SIOR and FAST follow MTP.
-Labels are 0...K-1 without background.
+Labels are 0...K-1 without background, except in the maps of segmentation and change detection,
+whose background is a class of its own.
 
-Source: class tables of the published pretraining code and of the SAMRS generation scripts.
+Source: class tables of the published pretraining code, of the SAMRS generation scripts and of the
+published finetuning configurations; EuroSAT and RESISC-45 as their folders sort.
 """
 
 SOTA_CLASSES = [
@@ -91,6 +93,175 @@ FAST_CLASSES = [
     "Van",
     "Warship",
 ]
+
+
+# The order of DOTA's own lists, which finetuning uses; not that of SOTA.
+DOTA_V1_CLASSES = [
+    "plane",
+    "baseball-diamond",
+    "bridge",
+    "ground-track-field",
+    "small-vehicle",
+    "large-vehicle",
+    "ship",
+    "tennis-court",
+    "basketball-court",
+    "storage-tank",
+    "soccer-ball-field",
+    "roundabout",
+    "harbor",
+    "swimming-pool",
+    "helicopter",
+]
+DOTA_V2_CLASSES = [*DOTA_V1_CLASSES, "container-crane", "airport", "helipad"]
+
+# MTP shortens some of the official names.
+XVIEW_CLASSES = [
+    "Fixed-wing Aircraft",
+    "Small Aircraft",
+    "Cargo Plane",
+    "Helicopter",
+    "Passenger Vehicle",
+    "Small Car",
+    "Bus",
+    "Pickup Truck",
+    "Utility Truck",
+    "Truck",
+    "Cargo Truck",
+    "Truck w/Box",
+    "Truck Tractor",
+    "Trailer",
+    "Truck w/Flatbed",
+    "Truck w/Liquid",
+    "Crane Truck",
+    "Railway Vehicle",
+    "Passenger Car",
+    "Cargo Car",
+    "Flat Car",
+    "Tank car",
+    "Locomotive",
+    "Maritime Vessel",
+    "Motorboat",
+    "Sailboat",
+    "Tugboat",
+    "Barge",
+    "Fishing Vessel",
+    "Ferry",
+    "Yacht",
+    "Container Ship",
+    "Oil Tanker",
+    "Engineering Vehicle",
+    "Tower crane",
+    "Container Crane",
+    "Reach Stacker",
+    "Straddle Carrier",
+    "Mobile Crane",
+    "Dump Truck",
+    "Haul Truck",
+    "Scraper/Tractor",
+    "Front loader/Bulldozer",
+    "Excavator",
+    "Cement Mixer",
+    "Ground Grader",
+    "Hut/Tent",
+    "Shed",
+    "Building",
+    "Aircraft Hangar",
+    "Damaged Building",
+    "Facility",
+    "Construction Site",
+    "Vehicle Lot",
+    "Helipad",
+    "Storage Tank",
+    "Shipping container lot",
+    "Shipping Container",
+    "Pylon",
+    "Tower",
+]
+
+EUROSAT_CLASSES = [
+    "AnnualCrop",
+    "Forest",
+    "HerbaceousVegetation",
+    "Highway",
+    "Industrial",
+    "Pasture",
+    "PermanentCrop",
+    "Residential",
+    "River",
+    "SeaLake",
+]
+
+RESISC45_CLASSES = [
+    "airplane",
+    "airport",
+    "baseball_diamond",
+    "basketball_court",
+    "beach",
+    "bridge",
+    "chaparral",
+    "church",
+    "circular_farmland",
+    "cloud",
+    "commercial_area",
+    "dense_residential",
+    "desert",
+    "forest",
+    "freeway",
+    "golf_course",
+    "ground_track_field",
+    "harbor",
+    "industrial_area",
+    "intersection",
+    "island",
+    "lake",
+    "meadow",
+    "medium_residential",
+    "mobile_home_park",
+    "mountain",
+    "overpass",
+    "palace",
+    "parking_lot",
+    "railway",
+    "railway_station",
+    "rectangular_farmland",
+    "river",
+    "roundabout",
+    "runway",
+    "sea_ice",
+    "ship",
+    "snowberg",
+    "sparse_residential",
+    "stadium",
+    "storage_tank",
+    "tennis_court",
+    "terrace",
+    "thermal_power_station",
+    "wetland",
+]
+
+LOVEDA_CLASSES = ["background", "building", "road", "water", "barren", "forest", "agricultural"]
+SPACENET_V1_CLASSES = ["background", "building"]
+CHANGE_CLASSES = ["unchanged", "changed"]
+
+# Name of a data set -> its classes.
+DATASET_CLASSES = {
+    "sota": SOTA_CLASSES,
+    "sota_rbb": SOTA_CLASSES,
+    "sior": SIOR_CLASSES,
+    "fast": FAST_CLASSES,
+    "dior": SIOR_CLASSES,
+    "dior_r": SIOR_CLASSES,
+    "fair1m_v2": FAST_CLASSES,
+    "dota_v1": DOTA_V1_CLASSES,
+    "dota_v2": DOTA_V2_CLASSES,
+    "xview": XVIEW_CLASSES,
+    "eurosat": EUROSAT_CLASSES,
+    "resisc45": RESISC45_CLASSES,
+    "loveda": LOVEDA_CLASSES,
+    "spacenet_v1": SPACENET_V1_CLASSES,
+    **dict.fromkeys(("oscd", "whu", "levir", "cdd"), CHANGE_CLASSES),
+}
 
 
 def normalize_class_name(name: str) -> str:

@@ -8,9 +8,7 @@ cell slow and their numbers fast in the regression maps.
 Source: state dicts of the original detectors (original spec 3.0, table of prefixes).
 """
 
-import re
-
-from .convert_mtp_checkpoint import RenameTable
+from .convert_mtp_checkpoint import RenameTable, move_table
 from .convert_mtp_decoders import TWO_STAGE_TABLE
 
 _WEIGHT = r"(weight|bias)"
@@ -21,14 +19,6 @@ _CLASSIFIER_TABLE: RenameTable = (
     (rf"bbox_head\.fc_reg\.{_WEIGHT}", r"box.regressor.\1"),
     (rf"mask_head\.conv_logits\.{_WEIGHT}", r"mask.\1"),
 )
-
-
-def move_table(table: RenameTable, prefix: str, new_prefix: str) -> RenameTable:
-    """Return the rows for keys that have a prefix before, and another one afterwards."""
-    return [
-        (re.escape(prefix) + pattern, None if name is None else new_prefix + name)
-        for pattern, name in table
-    ]
 
 
 TWO_STAGE_DETECTOR_TABLE: RenameTable = (

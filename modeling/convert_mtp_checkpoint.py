@@ -27,7 +27,9 @@ VIT_RVSA_TABLE: RenameTable = (
     (r"patch_embed\.proj\.(weight|bias)", r"embeddings.patch_embeddings.\1"),
     (r"blocks\.(\d+)\.(norm1|norm2|mlp\.fc1|mlp\.fc2)\.(weight|bias)", r"layers.\1.\2.\3"),
     (r"blocks\.(\d+)\.attn\.(qkv|proj)\.(weight|bias)", r"layers.\1.attention.\2.\3"),
-    (r"blocks\.(\d+)\.attn\.(?:full_attn_)?rel_pos_(h|w)", r"layers.\1.attention.rel_pos_\2"),
+    (r"blocks\.(\d+)\.attn\.full_attn_rel_pos_(h|w)", r"layers.\1.attention.rel_pos_\2"),
+    # Windows; and full attention in checkpoints of the older RVSA project.
+    (r"blocks\.(\d+)\.attn\.rel_pos_(h|w)", r"layers.\1.attention.rel_pos_\2"),
     (
         r"blocks\.(\d+)\.attn\.relative_position_bias_table",
         r"layers.\1.attention.relative_position_bias_table",
@@ -73,6 +75,45 @@ def rename_keys(state_dict: Mapping[str, Tensor], table: RenameTable) -> dict[st
     if unknown:
         raise ValueError(f"no row of the rename table matches {unknown}")
     return renamed
+
+
+def move_table(table: RenameTable, prefix: str, new_prefix: str) -> RenameTable:
+    """Return the rows for keys that have a prefix before, and another one afterwards."""
+    return [
+        (re.escape(prefix) + pattern, None if name is None else new_prefix + name)
+        for pattern, name in table
+    ]
+
+
+def invert_table(table: RenameTable) -> RenameTable:
+    """Return the rows that lead back from new names to original ones.
+
+    Rows that drop a key have no way back. Where two rows make the same name, so do two of the
+    result, in the same order.
+
+    Raises:
+        ValueError: a pattern has more than literal text and capturing groups side by side.
+    """
+    rows = []
+    for pattern, name in table:
+        if name is None:
+            continue
+        *pieces, end = re.split(r"\(([^()?][^()]*)\)", pattern)
+        literals, groups = [*pieces[::2], end], pieces[1::2]
+        if any(set(re.sub(r"\\.", "", literal)) & set(".^$*+?{}[]|()") for literal in literals):
+            raise ValueError(f"the row {pattern!r} cannot be turned around")
+        *new_pieces, new_end = re.split(r"\\(\d)", name)
+        order = [int(number) for number in new_pieces[1::2]]
+        back = "".join(
+            re.escape(literal) + f"({groups[number - 1]})"
+            for literal, number in zip(new_pieces[::2], order, strict=True)
+        )
+        original = "".join(
+            re.sub(r"\\(.)", r"\1", literal) + f"\\{order.index(number) + 1}"
+            for number, literal in enumerate(literals[:-1], start=1)
+        )
+        rows.append((back + re.escape(new_end), original + re.sub(r"\\(.)", r"\1", end)))
+    return rows
 
 
 def rename_vit_rvsa_keys(

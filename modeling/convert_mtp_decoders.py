@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from .convert_mtp_checkpoint import RenameTable, rename_keys, rename_vit_rvsa_keys
+from .convert_mtp_checkpoint import RenameTable, move_table, rename_keys, rename_vit_rvsa_keys
 
 _WEIGHT = r"(weight|bias)"
 _NORM = r"(weight|bias|running_mean|running_var|num_batches_tracked)"
@@ -75,13 +75,19 @@ def rename_mtp_keys(
     Raises:
         ValueError: A key is not one of the original's.
     """
-    renamed = rename_vit_rvsa_keys(state_dict, "encoder.", new_prefix="backbone.")
+    encoder = rename_vit_rvsa_keys(state_dict, "encoder.", new_prefix="backbone.")
     rest = {key: value for key, value in state_dict.items() if not key.startswith("encoder.")}
-    for prefix, new_prefix, table in _DECODERS:
-        part = {k.removeprefix(prefix): v for k, v in rest.items() if k.startswith(prefix)}
-        rest = {k: v for k, v in rest.items() if not k.startswith(prefix)}
-        renamed |= {new_prefix + k: v for k, v in rename_keys(part, table).items()}
-    return renamed | rename_keys(rest, _classifier_table(datasets))
+    return encoder | rename_keys(rest, pretraining_table(datasets))
+
+
+def pretraining_table(datasets: Sequence[str]) -> RenameTable:
+    """Return the rows for everything outside the encoder.
+
+    Args:
+        datasets: Names of the original's data sets 1, 2, 3, in that order.
+    """
+    decoders = [row for prefix, new, table in _DECODERS for row in move_table(table, prefix, new)]
+    return [*decoders, *_classifier_table(datasets)]
 
 
 def _classifier_table(datasets: Sequence[str]) -> list[tuple[str, str | None]]:

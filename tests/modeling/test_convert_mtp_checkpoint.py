@@ -3,7 +3,9 @@ import torch
 
 from mtp_hf.modeling.configuration_vit_rvsa import ViTRVSAConfig
 from mtp_hf.modeling.convert_mtp_checkpoint import (
+    invert_table,
     load_mae_weights,
+    move_table,
     rename_keys,
     rename_vit_rvsa_keys,
     unwrap_checkpoint,
@@ -134,3 +136,20 @@ def test_loaded_backbone_still_trains():
     load_mae_weights(backbone, _autoencoder(8))
     backbone(torch.randn(1, 3, 128, 128)).feature_maps[0].sum().backward()
     assert backbone.layers[0].attention.qkv.weight.grad is not None
+
+
+def test_moved_table_expects_and_makes_prefixes():
+    table = move_table((("a", "b"), ("c", None)), "old.", "new.")
+    assert rename_keys({"old.a": ONE, "old.c": ONE}, table) == {"new.b": ONE}
+
+
+def test_inverted_table_leads_back():
+    table = ((r"a\.(\d+)\.(x|y)\.2", r"\2.new.\1"), (r"gone", None))
+    back = invert_table(table)
+    assert rename_keys({"y.new.13": ONE}, back) == {"a.13.y.2": ONE}
+    assert len(back) == 1
+
+
+def test_pattern_without_a_way_back_is_refused():
+    with pytest.raises(ValueError, match=r"a\(\?:b\)\?"):
+        invert_table(((r"a(?:b)?", "c"),))
