@@ -4,19 +4,30 @@ configuration_*       what a model is, as strict dataclasses
 modeling_vit_rvsa     the backbone: plain ViT with rotated varied-size window attention
 backbones             the backbone that a configuration names
 modeling_mtp          multi-task pretraining: backbone, three decoders, classifiers per data set
-decoder_two_stage     Mask R-CNN and Oriented R-CNN, shared over data sets
+decoder_two_stage     Faster, Mask and Oriented R-CNN, shared over data sets
+modeling_detection    what detection models share; modeling_*_rcnn: boxes, masks, rotated boxes
 neck_*, head_*        parts of decoders: a head has `forward`, `loss`, `predict`
-modeling_upernet_rs   semantic segmentation; modeling_dense_prediction: what labels pixels shares
+modeling_dense_prediction  what labels pixels: modeling_upernet_rs, modeling_siamese_unet (changes)
 layers_*, ops_*       convolution blocks, initial values; functions without parameters
+auto_classes          Auto classes of tasks that transformers has none for
 image_processing_*    images to network input, predictions back to image pixels
 convert_*             original weights under our names (stays at home)
 """
 
+from .auto_classes import AutoModelForChangeDetection, AutoModelForOrientedObjectDetection
+from .configuration_faster_rcnn import FasterRCNNConfig
+from .configuration_mask_rcnn import MaskRCNNConfig
 from .configuration_mtp import MTPPreTrainingConfig
+from .configuration_oriented_rcnn import OrientedRCNNConfig
+from .configuration_siamese_unet import SiameseUNetConfig
 from .configuration_upernet_rs import UperNetRSConfig
 from .configuration_vit_rvsa import ViTRVSAConfig
 from .image_processing_mtp import MTPImageProcessor
+from .modeling_faster_rcnn import FasterRCNNForObjectDetection
+from .modeling_mask_rcnn import MaskRCNNForInstanceSegmentation
 from .modeling_mtp import MTPForPreTraining
+from .modeling_oriented_rcnn import OrientedRCNNForOrientedObjectDetection
+from .modeling_siamese_unet import SiameseUNetForChangeDetection
 from .modeling_upernet_rs import UperNetRSForSemanticSegmentation
 from .modeling_vit_rvsa import ViTRVSABackbone, ViTRVSAModel
 from .modeling_vit_rvsa_classification import ViTRVSAForImageClassification
@@ -29,15 +40,29 @@ MODELS = {
         ViTRVSABackbone,
         ViTRVSAForImageClassification,
     ),
+    "mtp_faster_rcnn": (FasterRCNNConfig, FasterRCNNForObjectDetection),
+    "mtp_mask_rcnn": (MaskRCNNConfig, MaskRCNNForInstanceSegmentation),
+    "mtp_oriented_rcnn": (OrientedRCNNConfig, OrientedRCNNForOrientedObjectDetection),
     "mtp_pretraining": (MTPPreTrainingConfig, MTPForPreTraining),
+    "mtp_siamese_unet": (SiameseUNetConfig, SiameseUNetForChangeDetection),
     "mtp_upernet": (UperNetRSConfig, UperNetRSForSemanticSegmentation),
 }
 
 __all__ = [
+    "AutoModelForChangeDetection",
+    "AutoModelForOrientedObjectDetection",
+    "FasterRCNNConfig",
+    "FasterRCNNForObjectDetection",
     "MODELS",
     "MTPForPreTraining",
     "MTPImageProcessor",
     "MTPPreTrainingConfig",
+    "MaskRCNNConfig",
+    "MaskRCNNForInstanceSegmentation",
+    "OrientedRCNNConfig",
+    "OrientedRCNNForOrientedObjectDetection",
+    "SiameseUNetConfig",
+    "SiameseUNetForChangeDetection",
     "UperNetRSConfig",
     "UperNetRSForSemanticSegmentation",
     "ViTRVSABackbone",

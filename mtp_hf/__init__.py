@@ -17,9 +17,19 @@ if (_root / "setup.cfg").is_file() and (_root / "modeling" / "__init__.py").is_f
     __path__.append(str(_root))
 
 from mtp_hf.modeling import (  # noqa: E402  (needs the path above)
+    AutoModelForChangeDetection,
+    AutoModelForOrientedObjectDetection,
+    FasterRCNNConfig,
+    FasterRCNNForObjectDetection,
+    MaskRCNNConfig,
+    MaskRCNNForInstanceSegmentation,
     MTPForPreTraining,
     MTPImageProcessor,
     MTPPreTrainingConfig,
+    OrientedRCNNConfig,
+    OrientedRCNNForOrientedObjectDetection,
+    SiameseUNetConfig,
+    SiameseUNetForChangeDetection,
     UperNetRSConfig,
     UperNetRSForSemanticSegmentation,
     ViTRVSABackbone,
@@ -37,9 +47,19 @@ _LAZY = {
 }
 
 __all__ = [
+    "AutoModelForChangeDetection",
+    "AutoModelForOrientedObjectDetection",
+    "FasterRCNNConfig",
+    "FasterRCNNForObjectDetection",
     "MTPForPreTraining",
     "MTPImageProcessor",
     "MTPPreTrainingConfig",
+    "MaskRCNNConfig",
+    "MaskRCNNForInstanceSegmentation",
+    "OrientedRCNNConfig",
+    "OrientedRCNNForOrientedObjectDetection",
+    "SiameseUNetConfig",
+    "SiameseUNetForChangeDetection",
     "UperNetRSConfig",
     "UperNetRSForSemanticSegmentation",
     "ViTRVSABackbone",
