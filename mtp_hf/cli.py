@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 # Name -> module, what it does.
 COMMANDS = {
+    "convert": ("mtp_hf.conversion.command", "turn original checkpoints into folders, and back"),
     "push": ("mtp_hf.hub.push_command", "push a finished run to the Hub"),
 }
 

@@ -148,12 +148,14 @@ def _describe_internimage(shapes: Shapes) -> BackboneFacts:
         "layer_scale_init_value": 1e-5 if has_scale else None,
         "num_channels": shape_of(shapes, "patch_embed.conv1.weight", 4)[1],
     }
+    assumed = {"image_size": "448, the size of MTP's pretraining: no key tells it"}
+    fields["image_size"] = 448
     for name, size in INTERNIMAGE_SIZES.items():
         if name != "tiny" and all(fields[key] == size[key] for key in _SIZE_FIELDS):
-            untold = {key: size[key] for key in ("offset_scale", "image_size") if key in size}
-            return BackboneFacts("internimage", fields | untold)
+            fields["offset_scale"] = size.get("offset_scale", 2.0)
+            return BackboneFacts("internimage", fields, assumed)
     scale = "2.0, as in the size that MTP publishes: no key tells the distance of the taps"
-    return BackboneFacts("internimage", fields, {"offset_scale": scale})
+    return BackboneFacts("internimage", fields, {"offset_scale": scale, **assumed})
 
 
 _SIZE_FIELDS = ("embed_dim", "depths", "num_groups")

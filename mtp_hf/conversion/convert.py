@@ -37,7 +37,7 @@ class Conversion:
         model_class: of ours.
         config: of ours.
         state_dict: our names -> tensors of the file.
-        unused: original keys -> tensors that nothing of ours uses.
+        unused: original keys -> tensors that nothing of ours uses, or not the whole of.
         report: what became of every key.
     """
 
@@ -97,7 +97,10 @@ def convert_state_dict(
     model_class = family.model_class(backbone.kind)
     table = full_table(name, backbone.kind, prefix, config)
     own = _on_meta(model_class, config).state_dict()
-    fates, renamed = _rename(state_dict, own, table, _reasons(name, backbone))
+    weights, table_key = state_dict, f"{prefix}pos_embed"
+    if f"{prefix}cls_token" in state_dict:
+        weights = {**state_dict, table_key: state_dict[table_key][:, 1:]}
+    fates, renamed = _rename(weights, own, table, _reasons(name, backbone))
     report = ConversionReport(_title(name, backbone), model_class.__name__, fates, assumed)
     if strict and report.unexplained:
         found = report.unexplained
@@ -106,6 +109,8 @@ def convert_state_dict(
             + ("; ..." if len(found) > 10 else "")
         )
     unused = {key: state_dict[key] for key in report.unused}
+    if weights is not state_dict:
+        unused[table_key] = state_dict[table_key]  # with the position of the class token
     return Conversion(name, prefix, model_class, config, renamed, unused, report)
 
 

@@ -31,7 +31,7 @@ WHY_UNUSED = (
 )
 # The same for files that hold a backbone only.
 WHY_UNUSED_OF_BACKBONE = (
-    (r"cls_token", "class token, which MTP's networks do not have"),
+    (rf"{_BACKBONE}cls_token", "class token, which MTP's networks do not have"),
     (r"mask_token|decoder_(embed|pos_embed|blocks|norm|pred)\b.*", "decoder of the autoencoder"),
     (
         r"(?:encoder\.|backbone\.)?(head|fc_norm|conv_head|clip_projector|dcnv3_head_x\d)\..*",

@@ -1,8 +1,9 @@
-"""The two folders that a run leaves: `encoder/` and `model/`, each a whole Hub repository.
+"""Folders in Hub layout, such as the two that a run leaves: `encoder/` and `model/`.
 
-Each holds config, weights, image processor, card and pictures, and the code of `modeling/` that the
-classes need (`auto_map` in the config), so that `trust_remote_code=True` loads it where this
-package is not installed. Where it is installed, its own classes are used.
+Each is a whole repository and holds config, weights, image processor, card and pictures, and the
+code of `modeling/` that the classes need (`auto_map` in the config), so that
+`trust_remote_code=True` loads it where this package is not installed. Where it is installed, its
+own classes are used.
 """
 
 import contextlib
@@ -12,27 +13,43 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from transformers import BaseImageProcessor, PreTrainedModel
+
 from mtp_hf.hub.card import RunFacts, render_encoder_card, render_model_card
-from mtp_hf.modeling.configuration_mtp import MTPPreTrainingConfig
-from mtp_hf.modeling.configuration_vit_rvsa import ViTRVSAConfig
 from mtp_hf.modeling.image_processing_mtp import MTPImageProcessor
+from mtp_hf.modeling.modeling_faster_rcnn import FasterRCNNForObjectDetection
+from mtp_hf.modeling.modeling_internimage import (
+    InternImageBackbone,
+    InternImageForImageClassification,
+)
+from mtp_hf.modeling.modeling_mask_rcnn import MaskRCNNForInstanceSegmentation
 from mtp_hf.modeling.modeling_mtp import MTPForPreTraining
+from mtp_hf.modeling.modeling_oriented_rcnn import OrientedRCNNForOrientedObjectDetection
+from mtp_hf.modeling.modeling_siamese_unet import SiameseUNetForChangeDetection
+from mtp_hf.modeling.modeling_upernet_rs import UperNetRSForSemanticSegmentation
 from mtp_hf.modeling.modeling_vit_rvsa import ViTRVSABackbone
+from mtp_hf.modeling.modeling_vit_rvsa_classification import ViTRVSAForImageClassification
 
 ENCODER, MODEL = "encoder", "model"
-# Auto class -> class of the code beside the weights.
-SHIPPED_ENCODER: dict[str, Any] = {
-    "AutoConfig": ViTRVSAConfig,
-    "AutoBackbone": ViTRVSABackbone,
-    "AutoImageProcessor": MTPImageProcessor,
-}
-SHIPPED_MODEL: dict[str, Any] = {
-    "AutoConfig": MTPPreTrainingConfig,
-    "AutoModelForPreTraining": MTPForPreTraining,
-    "AutoImageProcessor": MTPImageProcessor,
+# Model -> Auto class that loads it through the code beside the weights; transformers has none for
+# rotated boxes and changes.
+AUTO_CLASSES: dict[type[PreTrainedModel], str] = {
+    ViTRVSABackbone: "AutoBackbone",
+    InternImageBackbone: "AutoBackbone",
+    ViTRVSAForImageClassification: "AutoModelForImageClassification",
+    InternImageForImageClassification: "AutoModelForImageClassification",
+    FasterRCNNForObjectDetection: "AutoModelForObjectDetection",
+    MaskRCNNForInstanceSegmentation: "AutoModelForInstanceSegmentation",
+    OrientedRCNNForOrientedObjectDetection: "AutoModel",
+    UperNetRSForSemanticSegmentation: "AutoModelForSemanticSegmentation",
+    SiameseUNetForChangeDetection: "AutoModel",
+    MTPForPreTraining: "AutoModelForPreTraining",
 }
 # The weights are saved as a backbone; the plain model reads them as well.
-ENCODER_AUTO_MAP = {"AutoModel": "modeling_vit_rvsa.ViTRVSAModel"}
+PLAIN_MODELS: dict[type[PreTrainedModel], str] = {
+    ViTRVSABackbone: "modeling_vit_rvsa.ViTRVSAModel",
+    InternImageBackbone: "modeling_internimage.InternImageModel",
+}
 
 
 def save_bundle(model: MTPForPreTraining, folder: Path, facts: RunFacts) -> list[Path]:
@@ -49,15 +66,8 @@ def save_bundle(model: MTPForPreTraining, folder: Path, facts: RunFacts) -> list
     side = model.config.backbone_config.image_size
     processor = MTPImageProcessor(size={"height": side, "width": side})
     encoder_folder, model_folder = folder / ENCODER, folder / MODEL
-    with _code_shipped(SHIPPED_ENCODER):
-        model.backbone.save_pretrained(encoder_folder)
-        processor.save_pretrained(encoder_folder)
-    vars(model.backbone.config).pop("auto_map", None)
-    with _code_shipped(SHIPPED_MODEL):
-        model.save_pretrained(model_folder)
-        processor.save_pretrained(model_folder)
-    vars(model.config).pop("auto_map", None)
-    _extend_auto_map(encoder_folder / "config.json", ENCODER_AUTO_MAP)
+    save_with_code(model.backbone, processor, encoder_folder)
+    save_with_code(model, processor, model_folder)
     cards = {
         encoder_folder: render_encoder_card(facts, ENCODER),
         model_folder: render_model_card(facts, MODEL),
@@ -67,6 +77,22 @@ def save_bundle(model: MTPForPreTraining, folder: Path, facts: RunFacts) -> list
         for file in facts.pictures.values():
             shutil.copyfile(folder / file, target / file)
     return [encoder_folder, model_folder]
+
+
+def save_with_code(model: PreTrainedModel, processor: BaseImageProcessor, folder: Path) -> None:
+    """Write config, weights, image processor and the code that they need, but no card."""
+    kind = type(model)
+    shipped = {
+        "AutoConfig": type(model.config),
+        AUTO_CLASSES[kind]: kind,
+        "AutoImageProcessor": type(processor),
+    }
+    with _code_shipped(shipped):
+        model.save_pretrained(folder)
+        processor.save_pretrained(folder)
+    vars(model.config).pop("auto_map", None)
+    if kind in PLAIN_MODELS:
+        _extend_auto_map(folder / "config.json", {"AutoModel": PLAIN_MODELS[kind]})
 
 
 @contextlib.contextmanager

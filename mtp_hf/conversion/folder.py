@@ -1,0 +1,143 @@
+"""Write a converted model as a folder in Hub layout: the whole of it, or nothing.
+
+Beside what any model of ours has lie `conversion.json`, the fate of every key, and
+`original_unused.safetensors`, the tensors that nothing of ours uses: with both the original file
+can be made again.
+"""
+
+import contextlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from mtp_hf.conversion.card import render_card
+from mtp_hf.conversion.checkpoint_file import Checkpoint, read_checkpoint
+from mtp_hf.conversion.config import Wishes
+from mtp_hf.conversion.convert import Conversion, convert_state_dict
+from mtp_hf.conversion.original import LEFTOVERS, RECORD, relative_position_index
+from mtp_hf.conversion.report import ConversionReport
+from mtp_hf.hub.bundle import save_with_code
+from mtp_hf.modeling.image_processing_mtp import MTPImageProcessor
+
+
+def convert_checkpoint(
+    source: Path | str,
+    destination: Path | str,
+    wishes: Wishes | None = None,
+    *,
+    strict: bool = True,
+    overwrite: bool = False,
+) -> ConversionReport:
+    """Convert a checkpoint of the original into a folder in Hub layout.
+
+    Args:
+        source: `.pth` or `.safetensors` file; nothing that it names is run.
+        destination: new or empty folder.
+        wishes: what the keys cannot tell.
+        strict: fail on any key that is left over without a known reason.
+        overwrite: replace a folder that is there.
+
+    Returns:
+        What became of every key.
+
+    Raises:
+        ValueError: about the source, the wishes or the destination; nothing is written then.
+    """
+    source, destination = Path(source).expanduser(), Path(destination).expanduser()
+    check_destination(destination, overwrite=overwrite)
+    checkpoint = read_checkpoint(source)
+    wishes = wishes or Wishes()
+    if wishes.class_names is None:
+        wishes = Wishes(wishes.dataset, wishes.settings, checkpoint.class_names)
+    try:
+        conversion = convert_state_dict(checkpoint.state_dict, wishes, strict=strict)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from None
+    if checkpoint.other_entries:
+        entries = ", ".join(checkpoint.other_entries)
+        conversion.report.notes.append(f"not read, since they are no weights: {entries}")
+    with written_whole(destination) as folder:
+        _write(conversion, checkpoint, source.name, folder)
+        card = render_card(conversion.report, conversion.config, source.name, destination.name)
+        (folder / "README.md").write_text(card, encoding="utf-8")
+    return conversion.report
+
+
+def check_destination(path: Path, *, overwrite: bool) -> None:
+    """Refuse to write where something is.
+
+    Raises:
+        ValueError: the path is a file, or a folder that is not empty, without `overwrite`.
+    """
+    if path.is_dir() and not any(path.iterdir()):
+        return
+    if path.exists() and not overwrite:
+        raise ValueError(f"{path}: exists already; --overwrite replaces it")
+
+
+@contextlib.contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Give a folder beside `path` that takes its place when the block ends without an error."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be written: {error}") from None
+    try:
+        made, old = work / "new", work / "old"
+        made.mkdir()
+        yield made
+        if path.exists():
+            path.rename(old)
+        try:
+            made.rename(path)
+        except BaseException:
+            if old.exists():
+                old.rename(path)
+            raise
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be written: {error}") from None
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _write(conversion: Conversion, checkpoint: Checkpoint, name: str, folder: Path) -> None:
+    side = _input_side(conversion.config)
+    processor = MTPImageProcessor(size={"height": side, "width": side})
+    save_with_code(conversion.build_model(), processor, folder)
+    record = {
+        "source": name,
+        "row": conversion.family,
+        "backbone_prefix": conversion.backbone_prefix,
+        "wrapper": checkpoint.wrapper,
+        "prefix": checkpoint.prefix,
+        "keys": list(checkpoint.state_dict),
+        **conversion.report.to_dict(),
+    }
+    (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    leftovers = {
+        key: tensor.contiguous()
+        for key, tensor in conversion.unused.items()
+        if not _is_constant(key, tensor)
+    }
+    if leftovers:
+        save_file(leftovers, folder / LEFTOVERS)
+
+
+def _is_constant(key: str, tensor: torch.Tensor) -> bool:
+    """Whether a tensor can be computed again, bit for bit."""
+    if not key.endswith("relative_position_index"):
+        return False
+    side = round(tensor.shape[0] ** 0.5)
+    return torch.equal(tensor, relative_position_index(side))
+
+
+def _input_side(config: Any) -> int:
+    """Return the side in pixels that images are brought to."""
+    return getattr(config, "backbone_config", config).image_size
