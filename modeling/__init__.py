@@ -5,7 +5,8 @@ modeling_vit_rvsa     the backbone: plain ViT with rotated varied-size window at
 backbones             the backbone that a configuration names
 modeling_mtp          multi-task pretraining: backbone, three decoders, classifiers per data set
 decoder_two_stage     Faster, Mask and Oriented R-CNN, shared over data sets
-modeling_detection    what detection models share; modeling_*_rcnn: boxes, masks, rotated boxes
+modeling_detection    what detection models share; modeling_*_rcnn and
+                      modeling_retinanet: the models of boxes, masks and rotated boxes
 neck_*, head_*        parts of decoders: a head has `forward`, `loss`, `predict`
 modeling_dense_prediction  what labels pixels: modeling_upernet_rs, modeling_siamese_unet (changes)
 layers_*, ops_*       convolution blocks, initial values; functions without parameters
@@ -20,6 +21,7 @@ from .configuration_mask_rcnn import MaskRCNNConfig
 from .configuration_mtp import MTPPreTrainingConfig
 from .configuration_oriented_rcnn import OrientedRCNNConfig
 from .configuration_siamese_unet import SiameseUNetConfig
+from .configuration_retinanet import RetinaNetConfig
 from .configuration_upernet_rs import UperNetRSConfig
 from .configuration_vit_rvsa import ViTRVSAConfig
 from .image_processing_mtp import MTPImageProcessor
@@ -28,6 +30,7 @@ from .modeling_mask_rcnn import MaskRCNNForInstanceSegmentation
 from .modeling_mtp import MTPForPreTraining
 from .modeling_oriented_rcnn import OrientedRCNNForOrientedObjectDetection
 from .modeling_siamese_unet import SiameseUNetForChangeDetection
+from .modeling_retinanet import RetinaNetForObjectDetection
 from .modeling_upernet_rs import UperNetRSForSemanticSegmentation
 from .modeling_vit_rvsa import ViTRVSABackbone, ViTRVSAModel
 from .modeling_vit_rvsa_classification import ViTRVSAForImageClassification
@@ -45,6 +48,7 @@ MODELS = {
     "mtp_oriented_rcnn": (OrientedRCNNConfig, OrientedRCNNForOrientedObjectDetection),
     "mtp_pretraining": (MTPPreTrainingConfig, MTPForPreTraining),
     "mtp_siamese_unet": (SiameseUNetConfig, SiameseUNetForChangeDetection),
+    "mtp_retinanet": (RetinaNetConfig, RetinaNetForObjectDetection),
     "mtp_upernet": (UperNetRSConfig, UperNetRSForSemanticSegmentation),
 }
 
@@ -63,6 +67,8 @@ __all__ = [
     "OrientedRCNNForOrientedObjectDetection",
     "SiameseUNetConfig",
     "SiameseUNetForChangeDetection",
+    "RetinaNetConfig",
+    "RetinaNetForObjectDetection",
     "UperNetRSConfig",
     "UperNetRSForSemanticSegmentation",
     "ViTRVSABackbone",

@@ -6,6 +6,8 @@ even PyTorch's own start has to be written down here. Values that were loaded st
 Source: original spec 2.1 (pretraining) and 3.0 (finetuning, head initialisation).
 """
 
+import math
+
 import torch
 from torch import nn
 from transformers import initialization as init
@@ -56,3 +58,10 @@ def init_kaiming(layer: nn.Conv2d | nn.ConvTranspose2d) -> None:
     init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
     if layer.bias is not None:
         init.zeros_(layer.bias)
+
+
+@torch.no_grad()
+def init_rare(layer: nn.Conv2d, std: float, probability: float) -> None:
+    """Draw a weight from N(0, std) and set the bias so that objects begin as that probable."""
+    init.normal_(layer.weight, std=std)
+    init.constant_(layer.get_parameter("bias"), -math.log((1 - probability) / probability))

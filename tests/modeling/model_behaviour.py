@@ -16,6 +16,8 @@ class ModelBehaviour:
     auto_class: type
     # Parameters that a batch without special care does not reach.
     without_gradient: frozenset[str] = frozenset()
+    # Of the input and the four blocks of a tiny backbone.
+    num_hidden_states = 5
 
     def config(self, **overrides) -> PreTrainedConfig:
         """A tiny configuration."""
@@ -146,7 +148,7 @@ class ModelBehaviour:
         model, inputs = self.model(), self.inputs()
         assert model(**inputs).hidden_states is None
         states = model(**inputs, output_hidden_states=True).hidden_states
-        assert len(states) == 5 and all(len(x) == 2 for x in states)
+        assert len(states) == self.num_hidden_states and all(len(x) == 2 for x in states)
 
     def test_another_number_of_labels_starts_only_the_classifier_anew(self, tmp_path):
         model = self.model()
@@ -160,7 +162,7 @@ class ModelBehaviour:
             output_loading_info=True,
         )
         changed = {key for key, *_ in report["mismatched_keys"]}
-        assert changed and all(name.startswith("classifier.") for name in changed)
+        assert changed and all("classifier." in name for name in changed)
         assert again.config.num_labels == 5
         for name, tensor in model.state_dict().items():
             assert name in changed or torch.equal(again.state_dict()[name], tensor), name

@@ -4,11 +4,11 @@ from mtp_hf.modeling.configuration_faster_rcnn import FasterRCNNConfig
 from mtp_hf.modeling.configuration_mask_rcnn import MaskRCNNConfig
 from mtp_hf.modeling.configuration_mtp import MTPPreTrainingConfig
 from mtp_hf.modeling.configuration_oriented_rcnn import OrientedRCNNConfig
+from mtp_hf.modeling.configuration_retinanet import RetinaNetConfig
 from mtp_hf.modeling.configuration_upernet_rs import UperNetRSConfig
 from tests.tiny_models import TINY_BACKBONE, tiny_pretraining_config
 
-
-DETECTORS = [FasterRCNNConfig, MaskRCNNConfig, OrientedRCNNConfig]
+DETECTORS = [FasterRCNNConfig, MaskRCNNConfig, OrientedRCNNConfig, RetinaNetConfig]
 
 
 @pytest.mark.parametrize("cls", [*DETECTORS, UperNetRSConfig])
@@ -79,3 +79,9 @@ def test_horizontal_detector_has_the_published_values_of_finetuning():
     assert not config.box_match_low_quality and pretraining.box_match_low_quality
     assert (config.rpn_pad_divisor, pretraining.rpn_pad_divisor) == (32, 0)
     assert (config.test_pre_nms, config.test_post_nms, config.max_detections) == (1000, 1000, 100)
+
+
+@pytest.mark.parametrize("wrong", [{"start_level": 4}, {"num_extra_levels": 0}])
+def test_a_pyramid_without_maps_is_refused(wrong):
+    with pytest.raises(Exception, match=f"{next(iter(wrong))} {next(iter(wrong.values()))}: expec"):
+        RetinaNetConfig(**wrong)

@@ -7,6 +7,7 @@ import torch
 
 from mtp_hf.modeling.configuration_faster_rcnn import FasterRCNNConfig
 from mtp_hf.modeling.configuration_oriented_rcnn import OrientedRCNNConfig
+from mtp_hf.modeling.configuration_retinanet import RetinaNetConfig
 from mtp_hf.modeling.configuration_vit_rvsa import VIT_RVSA_SIZES
 from mtp_hf.modeling.convert_detectors import (
     RETINANET_TABLE,
@@ -16,10 +17,12 @@ from mtp_hf.modeling.convert_detectors import (
 from mtp_hf.modeling.convert_mtp_checkpoint import rename_key, rename_keys, rename_vit_rvsa_keys
 from mtp_hf.modeling.modeling_faster_rcnn import FasterRCNNForObjectDetection
 from mtp_hf.modeling.modeling_oriented_rcnn import OrientedRCNNForOrientedObjectDetection
+from mtp_hf.modeling.modeling_retinanet import RetinaNetForObjectDetection
 
 # Beginning of a configuration's name -> table, configuration, model.
 FAMILIES = {
     "faster_rcnn": (TWO_STAGE_DETECTOR_TABLE, FasterRCNNConfig, FasterRCNNForObjectDetection),
+    "retinanet": (RETINANET_TABLE, RetinaNetConfig, RetinaNetForObjectDetection),
     "oriented_rcnn": (
         TWO_STAGE_DETECTOR_TABLE,
         OrientedRCNNConfig,
@@ -29,6 +32,7 @@ FAMILIES = {
 # With {} for the size of the backbone.
 NAMES = (
     "Horizontal_Detection/configs/mtp/dior/faster_rcnn_rvsa_{}_800_mae_mtp_dior",
+    "Horizontal_Detection/configs/mtp/xview/retinanet_rvsa_{}_416_mae_mtp_xview",
     *(
         f"Rotated_Detection/mmrotate1.x/configs/mtp/{name}"
         for name in (

@@ -9,6 +9,7 @@ from mtp_hf.modeling.layers_initialization import (
     init_kaiming,
     init_layer,
     init_normal,
+    init_rare,
     init_xavier,
 )
 
@@ -76,6 +77,13 @@ def test_necks_spread_by_both_fans_and_masks_by_fan_out():
     init_kaiming(deconv)
     assert deconv.weight.std().item() == pytest.approx((2 / (4 * 128)) ** 0.5, rel=0.03)
     assert not deconv.bias.any()
+
+
+def test_rare_objects_begin_with_their_probability():
+    conv = nn.Conv2d(100, 100, 3)
+    init_rare(conv, 0.01, 0.2)
+    torch.testing.assert_close(conv.bias.sigmoid(), torch.full((100,), 0.2))
+    assert conv.weight.std().item() == pytest.approx(0.01, rel=0.05)
 
 
 def test_loaded_tensors_stay():

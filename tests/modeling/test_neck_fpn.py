@@ -33,3 +33,13 @@ def test_top_down_path_adds_the_nearest_coarser_pixel():
     coarse = torch.tensor([[[[1.0, 2.0]]]])
     fine = torch.zeros(1, 1, 2, 4)
     assert neck((fine, coarse))[0].tolist() == [[[[1.0, 1.0, 2.0, 2.0]] * 2]]
+
+
+def test_extra_convolutions_begin_at_the_last_backbone_map_without_activation():
+    neck = FeaturePyramidNetwork([2, 3, 4, 5], 6, start_level=1, num_extra_convs=2)
+    maps = tuple(torch.randn(1, c, s, s) for c, s in zip([2, 3, 4, 5], [32, 16, 8, 4], strict=True))
+    outputs = neck(maps)
+    assert [x.shape[-1] for x in outputs] == [16, 8, 4, 2, 1]
+    assert [conv.in_channels for conv in neck.lateral_convs] == [3, 4, 5]
+    assert torch.equal(outputs[3], neck.extra_convs[0](maps[3]))
+    assert torch.equal(outputs[4], neck.extra_convs[1](outputs[3]))
