@@ -20,8 +20,8 @@ from .configuration_faster_rcnn import FasterRCNNConfig
 from .configuration_mask_rcnn import MaskRCNNConfig
 from .configuration_mtp import MTPPreTrainingConfig
 from .configuration_oriented_rcnn import OrientedRCNNConfig
-from .configuration_siamese_unet import SiameseUNetConfig
 from .configuration_retinanet import RetinaNetConfig
+from .configuration_siamese_unet import SiameseUNetConfig
 from .configuration_upernet_rs import UperNetRSConfig
 from .configuration_vit_rvsa import ViTRVSAConfig
 from .image_processing_mtp import MTPImageProcessor
@@ -29,8 +29,8 @@ from .modeling_faster_rcnn import FasterRCNNForObjectDetection
 from .modeling_mask_rcnn import MaskRCNNForInstanceSegmentation
 from .modeling_mtp import MTPForPreTraining
 from .modeling_oriented_rcnn import OrientedRCNNForOrientedObjectDetection
-from .modeling_siamese_unet import SiameseUNetForChangeDetection
 from .modeling_retinanet import RetinaNetForObjectDetection
+from .modeling_siamese_unet import SiameseUNetForChangeDetection
 from .modeling_upernet_rs import UperNetRSForSemanticSegmentation
 from .modeling_vit_rvsa import ViTRVSABackbone, ViTRVSAModel
 from .modeling_vit_rvsa_classification import ViTRVSAForImageClassification
