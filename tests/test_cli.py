@@ -58,8 +58,9 @@ def test_help_lists_the_commands_and_imports_none(echo, capsys):
         cli.main(["--help"])
     assert caught.value.code == 0
     text = capsys.readouterr().out
-    assert "push  push a finished run to the Hub" in text
-    assert "echo  repeat a word" in text
+    lines = {tuple(line.split(maxsplit=1)) for line in text.splitlines()}
+    assert ("push", "push a finished run to the Hub") in lines
+    assert ("echo", "repeat a word") in lines
     assert echo == []
 
 

@@ -15,6 +15,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from mtp_hf.conversion.backbones import BACKBONE_KINDS, Shapes
 from mtp_hf.conversion.heads import (
     Fields,
+    retinanet_fields,
     siamese_unet_fields,
     two_stage_fields,
     upernet_fields,
@@ -23,6 +24,7 @@ from mtp_hf.modeling.configuration_faster_rcnn import FasterRCNNConfig
 from mtp_hf.modeling.configuration_mask_rcnn import MaskRCNNConfig
 from mtp_hf.modeling.configuration_mtp import MTPPreTrainingConfig
 from mtp_hf.modeling.configuration_oriented_rcnn import OrientedRCNNConfig
+from mtp_hf.modeling.configuration_retinanet import RetinaNetConfig
 from mtp_hf.modeling.configuration_siamese_unet import SiameseUNetConfig
 from mtp_hf.modeling.configuration_upernet_rs import UperNetRSConfig
 from mtp_hf.modeling.convert_dense_heads import (
@@ -30,7 +32,7 @@ from mtp_hf.modeling.convert_dense_heads import (
     CLASSIFICATION_HEAD_TABLE,
     SEGMENTATION_HEAD_TABLE,
 )
-from mtp_hf.modeling.convert_detectors import TWO_STAGE_DETECTOR_TABLE
+from mtp_hf.modeling.convert_detectors import RETINANET_TABLE, TWO_STAGE_DETECTOR_TABLE
 from mtp_hf.modeling.convert_mtp_checkpoint import RenameTable
 from mtp_hf.modeling.modeling_faster_rcnn import FasterRCNNForObjectDetection
 from mtp_hf.modeling.modeling_internimage import (
@@ -40,6 +42,7 @@ from mtp_hf.modeling.modeling_internimage import (
 from mtp_hf.modeling.modeling_mask_rcnn import MaskRCNNForInstanceSegmentation
 from mtp_hf.modeling.modeling_mtp import MTPForPreTraining
 from mtp_hf.modeling.modeling_oriented_rcnn import OrientedRCNNForOrientedObjectDetection
+from mtp_hf.modeling.modeling_retinanet import RetinaNetForObjectDetection
 from mtp_hf.modeling.modeling_siamese_unet import SiameseUNetForChangeDetection
 from mtp_hf.modeling.modeling_upernet_rs import UperNetRSForSemanticSegmentation
 from mtp_hf.modeling.modeling_vit_rvsa import ViTRVSABackbone
@@ -130,6 +133,14 @@ FAMILIES: dict[str, Family] = {
         also=_has_masks,
         table=TWO_STAGE_DETECTOR_TABLE,
         head_fields=two_stage_fields,
+    ),
+    "retinanet": Family(
+        "RetinaNet of mmdetection",
+        RetinaNetForObjectDetection,
+        r"bbox_head\.retina_cls\.weight",
+        RetinaNetConfig,
+        table=RETINANET_TABLE,
+        head_fields=retinanet_fields,
     ),
     "upernet": Family(
         "UPerNet of mmsegmentation",

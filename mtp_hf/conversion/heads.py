@@ -45,7 +45,7 @@ def retinanet_fields(shapes: Shapes) -> Fields:
     convs = [k for k in shapes if re.fullmatch(r"bbox_head\.cls_convs\.\d+\.conv\.weight", k)]
     return {
         "hidden_size": shape_of(shapes, "neck.lateral_convs.0.conv.weight", 4)[0],
-        "num_head_convs": len(convs),
+        "num_convs": len(convs),
     }
 
 

@@ -25,6 +25,7 @@ from mtp_hf.modeling.modeling_internimage import (
 from mtp_hf.modeling.modeling_mask_rcnn import MaskRCNNForInstanceSegmentation
 from mtp_hf.modeling.modeling_mtp import MTPForPreTraining
 from mtp_hf.modeling.modeling_oriented_rcnn import OrientedRCNNForOrientedObjectDetection
+from mtp_hf.modeling.modeling_retinanet import RetinaNetForObjectDetection
 from mtp_hf.modeling.modeling_siamese_unet import SiameseUNetForChangeDetection
 from mtp_hf.modeling.modeling_upernet_rs import UperNetRSForSemanticSegmentation
 from mtp_hf.modeling.modeling_vit_rvsa import ViTRVSABackbone
@@ -40,6 +41,7 @@ AUTO_CLASSES: dict[type[PreTrainedModel], str] = {
     InternImageForImageClassification: "AutoModelForImageClassification",
     FasterRCNNForObjectDetection: "AutoModelForObjectDetection",
     MaskRCNNForInstanceSegmentation: "AutoModelForInstanceSegmentation",
+    RetinaNetForObjectDetection: "AutoModelForObjectDetection",
     OrientedRCNNForOrientedObjectDetection: "AutoModel",
     UperNetRSForSemanticSegmentation: "AutoModelForSemanticSegmentation",
     SiameseUNetForChangeDetection: "AutoModel",

@@ -8,6 +8,7 @@ from mtp_hf.modeling.configuration_faster_rcnn import FasterRCNNConfig
 from mtp_hf.modeling.configuration_internimage import InternImageConfig
 from mtp_hf.modeling.configuration_mask_rcnn import MaskRCNNConfig
 from mtp_hf.modeling.configuration_oriented_rcnn import OrientedRCNNConfig
+from mtp_hf.modeling.configuration_retinanet import RetinaNetConfig
 from mtp_hf.modeling.configuration_siamese_unet import SiameseUNetConfig
 from mtp_hf.modeling.configuration_upernet_rs import UperNetRSConfig
 from mtp_hf.modeling.configuration_vit_rvsa import ViTRVSAConfig
@@ -19,6 +20,7 @@ from mtp_hf.modeling.modeling_internimage import (
 from mtp_hf.modeling.modeling_mask_rcnn import MaskRCNNForInstanceSegmentation
 from mtp_hf.modeling.modeling_mtp import MTPForPreTraining
 from mtp_hf.modeling.modeling_oriented_rcnn import OrientedRCNNForOrientedObjectDetection
+from mtp_hf.modeling.modeling_retinanet import RetinaNetForObjectDetection
 from mtp_hf.modeling.modeling_siamese_unet import SiameseUNetForChangeDetection
 from mtp_hf.modeling.modeling_upernet_rs import UperNetRSForSemanticSegmentation
 from mtp_hf.modeling.modeling_vit_rvsa import ViTRVSABackbone
@@ -61,6 +63,14 @@ def tiny_model(family: str) -> PreTrainedModel:
                 **WIDTHS,
             )
         ),
+        "retinanet": lambda: RetinaNetForObjectDetection(
+            RetinaNetConfig(
+                backbone_config=InternImageConfig(**INTERN),
+                hidden_size=8,
+                num_convs=2,
+                id2label=NAMES,
+            )
+        ),
         "upernet": lambda: UperNetRSForSemanticSegmentation(
             UperNetRSConfig(backbone_config=ViTRVSAConfig(**VIT), hidden_size=16, id2label=NAMES)
         ),
@@ -83,6 +93,7 @@ TINY_FAMILIES = {
     "faster_rcnn": ("faster_rcnn", "backbone."),
     "oriented_rcnn": ("oriented_rcnn", "backbone."),
     "mask_rcnn": ("mask_rcnn", "backbone."),
+    "retinanet": ("retinanet", "backbone."),
     "upernet": ("upernet", "backbone."),
     "siamese_unet": ("siamese_unet", "backbone."),
     "mtp_pretraining": ("mtp_pretraining", "encoder."),
