@@ -22,3 +22,14 @@ class AutoModelForOrientedObjectDetection(_BaseAutoModelClass):
 AutoModelForOrientedObjectDetection = auto_class_update(  # type: ignore[misc]
     AutoModelForOrientedObjectDetection, head_doc="oriented object detection"
 )
+
+
+class AutoModelForChangeDetection(_BaseAutoModelClass):
+    """Load a model that labels what changed between two images of a place."""
+
+    _model_mapping = _LazyAutoMapping(CONFIG_MAPPING_NAMES, OrderedDict())  # type: ignore
+
+
+AutoModelForChangeDetection = auto_class_update(  # type: ignore[misc]
+    AutoModelForChangeDetection, head_doc="change detection"
+)

@@ -45,11 +45,18 @@ class ConvNormReLU(nn.Module):
         in_channels: Channels of the input.
         out_channels: Channels of the output.
         kernel_size: Odd side of the kernel; padding keeps the size.
+        conv_class: A class that starts otherwise.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        conv_class: type[nn.Conv2d] = KaimingConv2d,
+    ) -> None:
         super().__init__()
-        self.conv = KaimingConv2d(
+        self.conv = conv_class(
             in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False
         )
         self.norm = BatchNormOrRunning(out_channels)

@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+from mtp_hf.modeling.configuration_siamese_unet import SiameseUNetConfig
 from mtp_hf.modeling.configuration_upernet_rs import UperNetRSConfig
 from mtp_hf.modeling.configuration_vit_rvsa import VIT_RVSA_SIZES, ViTRVSAConfig
 from mtp_hf.modeling.convert_dense_heads import (
@@ -13,6 +14,7 @@ from mtp_hf.modeling.convert_dense_heads import (
     SEGMENTATION_HEAD_TABLE,
 )
 from mtp_hf.modeling.convert_mtp_checkpoint import rename_key, rename_keys, rename_vit_rvsa_keys
+from mtp_hf.modeling.modeling_siamese_unet import SiameseUNetForChangeDetection
 from mtp_hf.modeling.modeling_upernet_rs import UperNetRSForSemanticSegmentation
 from mtp_hf.modeling.modeling_vit_rvsa_classification import ViTRVSAForImageClassification
 
@@ -24,6 +26,12 @@ FAMILIES = {
         "multi_depth_pyramid",
         "decode_head.conv_seg.bias",
     ),
+    "Change_Detection": (
+        SiameseUNetForChangeDetection,
+        lambda backbone, **values: SiameseUNetConfig(backbone_config=backbone, **values),
+        "multi_depth",
+        "decode_head.conv_seg.bias",
+    ),
     "Scene_Classification": (
         ViTRVSAForImageClassification,
         lambda backbone, num_labels: ViTRVSAConfig(
@@ -33,6 +41,8 @@ FAMILIES = {
         "head.fc.bias",
     ),
 }
+# Configurations with a ViT.
+PUBLISHED = {"Semantic_Segmentation": 4, "Change_Detection": 8, "Scene_Classification": 4}
 TABLES = {
     "Semantic_Segmentation": SEGMENTATION_HEAD_TABLE,
     "Change_Detection": CHANGE_HEAD_TABLE,
@@ -115,4 +125,4 @@ def test_all_keys_of_the_published_models_have_a_place(shared_dir, family):
             k: x.shape for k, x in model.state_dict().items()
         }, name
         count += 1
-    assert count == 4
+    assert count == PUBLISHED[family]

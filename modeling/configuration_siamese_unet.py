@@ -1,0 +1,48 @@
+"""Configuration of change detection with a siamese backbone. Values of original spec 3.5."""
+
+from huggingface_hub.dataclasses import strict
+from transformers import AutoConfig, PreTrainedConfig
+from transformers.configuration_utils import SubConfigSpec
+
+from .configuration_checks import reject_unknown_keys
+from .configuration_vit_rvsa import ViTRVSAConfig  # noqa: F401  (registers the default backbone)
+
+
+@strict
+class SiameseUNetConfig(PreTrainedConfig):
+    """Configure change detection.
+
+    Args:
+        backbone_config: Backbone with four maps; by default ViT-B + RVSA without pyramid.
+        decoder_channels: Channels of the four blocks of the decoder, in the order in which they run.
+        dropout: Probability that a channel is dropped before the classifier.
+        id2label: Names of the classes; by default `unchanged` and `changed`.
+    """
+
+    model_type = "mtp_siamese_unet"
+    sub_configs_defaults = {
+        "backbone_config": SubConfigSpec(
+            config_class=AutoConfig,
+            model_type="mtp_vit_rvsa",
+            init_kwargs={"feature_variant": "multi_depth", "image_size": 256},
+        )
+    }
+
+    backbone_config: dict | PreTrainedConfig | None = None
+    decoder_channels: list[int] | tuple[int, ...] = (512, 256, 128, 64)
+    dropout: float | int = 0.1
+
+    def __post_init__(self, **kwargs: object) -> None:
+        reject_unknown_keys(self, kwargs)
+        if self.id2label is None and kwargs.get("num_labels", 2) == 2:
+            self.id2label = {0: "unchanged", 1: "changed"}
+            self.label2id = {"unchanged": 0, "changed": 1}
+        super().__post_init__(**kwargs)
+
+    def validate_architecture(self) -> None:
+        """Refuse a decoder that has not four blocks."""
+        if len(self.decoder_channels) != 4:
+            raise ValueError(f"decoder_channels {self.decoder_channels}: expected four")
+
+
+AutoConfig.register("mtp_siamese_unet", SiameseUNetConfig, exist_ok=True)
