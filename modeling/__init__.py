@@ -2,6 +2,7 @@
 
 configuration_*       what a model is, as strict dataclasses
 modeling_vit_rvsa     the backbone: plain ViT with rotated varied-size window attention
+modeling_internimage  the other backbone: a hierarchy of deformable convolutions
 backbones             the backbone that a configuration names
 modeling_mtp          multi-task pretraining: backbone, three decoders, classifiers per data set
 decoder_two_stage     Faster, Mask and Oriented R-CNN, shared over data sets
@@ -17,6 +18,7 @@ convert_*             original weights under our names (stays at home)
 
 from .auto_classes import AutoModelForChangeDetection, AutoModelForOrientedObjectDetection
 from .configuration_faster_rcnn import FasterRCNNConfig
+from .configuration_internimage import InternImageConfig
 from .configuration_mask_rcnn import MaskRCNNConfig
 from .configuration_mtp import MTPPreTrainingConfig
 from .configuration_oriented_rcnn import OrientedRCNNConfig
@@ -26,6 +28,11 @@ from .configuration_upernet_rs import UperNetRSConfig
 from .configuration_vit_rvsa import ViTRVSAConfig
 from .image_processing_mtp import MTPImageProcessor
 from .modeling_faster_rcnn import FasterRCNNForObjectDetection
+from .modeling_internimage import (
+    InternImageBackbone,
+    InternImageForImageClassification,
+    InternImageModel,
+)
 from .modeling_mask_rcnn import MaskRCNNForInstanceSegmentation
 from .modeling_mtp import MTPForPreTraining
 from .modeling_oriented_rcnn import OrientedRCNNForOrientedObjectDetection
@@ -43,6 +50,12 @@ MODELS = {
         ViTRVSABackbone,
         ViTRVSAForImageClassification,
     ),
+    "mtp_internimage": (
+        InternImageConfig,
+        InternImageModel,
+        InternImageBackbone,
+        InternImageForImageClassification,
+    ),
     "mtp_faster_rcnn": (FasterRCNNConfig, FasterRCNNForObjectDetection),
     "mtp_mask_rcnn": (MaskRCNNConfig, MaskRCNNForInstanceSegmentation),
     "mtp_oriented_rcnn": (OrientedRCNNConfig, OrientedRCNNForOrientedObjectDetection),
@@ -57,6 +70,10 @@ __all__ = [
     "AutoModelForOrientedObjectDetection",
     "FasterRCNNConfig",
     "FasterRCNNForObjectDetection",
+    "InternImageBackbone",
+    "InternImageConfig",
+    "InternImageForImageClassification",
+    "InternImageModel",
     "MODELS",
     "MTPForPreTraining",
     "MTPImageProcessor",

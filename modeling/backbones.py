@@ -6,10 +6,14 @@ import torch
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.backbone_utils import load_backbone
 
+from .modeling_internimage import InternImageBackbone
 from .modeling_vit_rvsa import ViTRVSABackbone
 
 # Model type -> class, for the backbones of this package.
-OWN_BACKBONES: dict[str, type[PreTrainedModel]] = {"mtp_vit_rvsa": ViTRVSABackbone}
+OWN_BACKBONES: dict[str, type[PreTrainedModel]] = {
+    "mtp_vit_rvsa": ViTRVSABackbone,
+    "mtp_internimage": InternImageBackbone,
+}
 
 
 def build_backbone(config: PreTrainedConfig) -> Any:

@@ -59,6 +59,32 @@ def sum_positions(
     return _SumPositions.apply(terms, sums_per_roi, *features)
 
 
+def sum_rows(table: torch.Tensor, terms: Terms) -> torch.Tensor:
+    """Sum up weighted rows of a table (positions, C): (sums, C); no gradient to the weights."""
+    return F.embedding_bag(
+        terms.positions,
+        table,
+        terms.starts,
+        mode="sum",
+        per_sample_weights=terms.weights,
+        include_last_offset=True,
+    )
+
+
+def sort_by_position(
+    positions: torch.Tensor, num_positions: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Find the terms of each position.
+
+    Returns:
+        (E,) int64 numbers of the terms, position by position and in order within each, and
+        (num_positions + 1,) int32, the first of each position there.
+    """
+    ordered, order = positions.sort(stable=True)
+    bounds = torch.arange(num_positions + 1, device=positions.device, dtype=positions.dtype)
+    return order, torch.searchsorted(ordered, bounds, out_int32=True)
+
+
 class _SumPositions(torch.autograd.Function):
     """`sum_positions` and its gradient.
 
@@ -77,7 +103,7 @@ class _SumPositions(torch.autograd.Function):
         sums = features[0].new_empty(len(terms.starts) - 1, features[0].shape[1])  # (R S, C)
         for run in _channel_runs(num_positions, sums.shape[1]):
             table = _table([level[:, run] for level in features])  # (all positions, c)
-            sums[:, run] = _sum_rows(table, terms)
+            sums[:, run] = sum_rows(table, terms)
         return sums.unflatten(0, (-1, sums_per_roi)).mT  # channels last, as convolutions like it
 
     @staticmethod
@@ -89,28 +115,15 @@ class _SumPositions(torch.autograd.Function):
         by_position = _exchange(terms, num_positions)
         for run in _channel_runs(num_positions, grad_sums.shape[1]):
             table = grad_sums[:, run].mT.flatten(0, 1).contiguous()  # (R, c, S) -> (R S, c)
-            _write_maps(_sum_rows(table, by_position), [grad[:, run] for grad in grads])
+            _write_maps(sum_rows(table, by_position), [grad[:, run] for grad in grads])
         return None, None, *grads
-
-
-def _sum_rows(table: torch.Tensor, terms: Terms) -> torch.Tensor:
-    return F.embedding_bag(
-        terms.positions,
-        table,
-        terms.starts,
-        mode="sum",
-        per_sample_weights=terms.weights,
-        include_last_offset=True,
-    )
 
 
 def _exchange(terms: Terms, num_positions: int) -> Terms:
     """Sort the terms by position: sums over the sums that a position takes part in."""
-    positions, order = terms.positions.sort(stable=True)
-    bounds = torch.arange(num_positions + 1, device=positions.device, dtype=positions.dtype)
-    starts = torch.searchsorted(positions, bounds, out_int32=True)
+    order, starts = sort_by_position(terms.positions, num_positions)
     counts = terms.starts.diff()
-    sums = torch.arange(len(counts), device=order.device, dtype=positions.dtype)
+    sums = torch.arange(len(counts), device=order.device, dtype=terms.positions.dtype)
     sums = sums.repeat_interleave(counts, output_size=len(order))[order]
     return Terms(sums, terms.weights[order], starts)
 

@@ -2,7 +2,9 @@
 
 import importlib.util
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import torch
@@ -42,10 +44,19 @@ class Recording:
 
 def recorded_weights(folder: Path, manifest: dict, salt: str) -> dict[str, torch.Tensor]:
     """Make the weights of a recording that stores only names, with the recipe beside it."""
+    return _recipe(folder).from_manifest(manifest, salt)
+
+
+def recorded_noise(folder: Path, key: str, shape: Sequence[int]) -> torch.Tensor:
+    """Make the noise that a loss was multiplied with."""
+    return _recipe(folder).noise(key, shape)
+
+
+def _recipe(folder: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location("recorded_recipe", folder / "recipe.py")
     recipe = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(recipe)
-    return recipe.from_manifest(manifest, salt)
+    return recipe
 
 
 def first_of_each(monkeypatch) -> None:

@@ -1,7 +1,7 @@
 """The ViT + RVSA backbone against recordings of the original code, in float32 on a CPU."""
 
-import importlib.util
 import json
+from functools import partial
 
 import pytest
 import torch
@@ -20,7 +20,7 @@ from mtp_hf.modeling.modeling_vit_rvsa import (
     ViTRVSABackbone,
 )
 from mtp_hf.modeling.ops_position_tables import resize_position_embedding, resize_rel_pos
-from tests.parity.recordings import Recording, recorded_weights
+from tests.parity.recordings import Recording, recorded_noise, recorded_weights
 
 SMALL = {
     "hidden_size": 96,
@@ -59,11 +59,7 @@ def _attention_config(**overrides):
 
 
 def _noise(shared_dir):
-    folder = shared_dir / "fixtures"
-    spec = importlib.util.spec_from_file_location("recorded_recipe", folder / "recipe.py")
-    recipe = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(recipe)
-    return recipe.noise
+    return partial(recorded_noise, shared_dir / "fixtures")
 
 
 @pytest.fixture(scope="module")
