@@ -46,6 +46,9 @@ from mtp_hf.modeling import (  # noqa: E402  (needs the path above)
 
 # Public names of parts that not every user needs -> the module that holds them.
 _LAZY = {
+    "convert_checkpoint": "mtp_hf.conversion.folder",
+    "load_pretraining_decoder": "mtp_hf.conversion.decoder_reuse",
+    "restore_original": "mtp_hf.conversion.original",
     "demo_root": "mtp_hf.dataset_scripts.demo",
     "draw_comparison": "mtp_hf.visualize",
     "draw_sample": "mtp_hf.visualize",

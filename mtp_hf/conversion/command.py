@@ -6,7 +6,6 @@ from typing import Any
 
 import yaml
 
-from mtp_hf.conversion.config import Wishes
 from mtp_hf.conversion.folder import convert_checkpoint
 from mtp_hf.conversion.original import RECORD, restore_original
 
@@ -45,7 +44,8 @@ def run(args: argparse.Namespace) -> None:
     report = convert_checkpoint(
         args.source,
         args.destination,
-        Wishes(args.dataset, settings),
+        dataset=args.dataset,
+        settings=settings,
         strict=args.strict,
         overwrite=args.overwrite,
     )

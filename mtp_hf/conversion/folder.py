@@ -9,7 +9,7 @@ import contextlib
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,9 @@ from mtp_hf.modeling.image_processing_mtp import MTPImageProcessor
 def convert_checkpoint(
     source: Path | str,
     destination: Path | str,
-    wishes: Wishes | None = None,
     *,
+    dataset: str | None = None,
+    settings: Mapping[str, Any] | None = None,
     strict: bool = True,
     overwrite: bool = False,
 ) -> ConversionReport:
@@ -39,7 +40,8 @@ def convert_checkpoint(
     Args:
         source: `.pth` or `.safetensors` file; nothing that it names is run.
         destination: new or empty folder.
-        wishes: what the keys cannot tell.
+        dataset: names the classes; for the multi-task model three names with commas.
+        settings: fields of the config that no key tells, as in `Wishes`.
         strict: fail on any key that is left over without a known reason.
         overwrite: replace a folder that is there.
 
@@ -47,14 +49,12 @@ def convert_checkpoint(
         What became of every key.
 
     Raises:
-        ValueError: about the source, the wishes or the destination; nothing is written then.
+        ValueError: about the source, the settings or the destination; nothing is written then.
     """
     source, destination = Path(source).expanduser(), Path(destination).expanduser()
     check_destination(destination, overwrite=overwrite)
     checkpoint = read_checkpoint(source)
-    wishes = wishes or Wishes()
-    if wishes.class_names is None:
-        wishes = Wishes(wishes.dataset, wishes.settings, checkpoint.class_names)
+    wishes = Wishes(dataset, settings or {}, checkpoint.class_names)
     try:
         conversion = convert_state_dict(checkpoint.state_dict, wishes, strict=strict)
     except ValueError as error:

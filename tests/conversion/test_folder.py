@@ -7,7 +7,6 @@ import torch
 from transformers import AutoConfig, AutoImageProcessor
 
 from mtp_hf.conversion import folder as folder_module
-from mtp_hf.conversion.config import Wishes
 from mtp_hf.conversion.folder import convert_checkpoint, written_whole
 from mtp_hf.conversion.original import LEFTOVERS, RECORD, restore_original
 from tests.conversion.tiny_originals import TINY_FAMILIES, tiny_model, tiny_original
@@ -123,5 +122,5 @@ def test_wrong_data_set_is_refused_with_both_counts(tmp_path):
     source = _file(tmp_path, tiny_original("faster_rcnn"))
     message = r"original\.pth: roi_head\.bbox_head\.fc_cls\.weight .* 3 classes, but dior has 20"
     with pytest.raises(ValueError, match=message):
-        convert_checkpoint(source, tmp_path / "out", Wishes("dior"))
+        convert_checkpoint(source, tmp_path / "out", dataset="dior")
     assert not (tmp_path / "out").exists()

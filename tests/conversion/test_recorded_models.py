@@ -10,7 +10,6 @@ from transformers import (
     AutoModelForSemanticSegmentation,
 )
 
-from mtp_hf.conversion.config import Wishes
 from mtp_hf.conversion.folder import convert_checkpoint
 from mtp_hf.data.collate import normalize_images
 from mtp_hf.modeling.modeling_internimage import InternImageBackbone
@@ -29,7 +28,7 @@ def convert(shared_dir, tmp_path):
             salt = recording.meta["weights"].split("salt ")[1]
             weights = recorded_weights(shared_dir / "fixtures", recording.meta["keys"], salt)
         torch.save({"state_dict": weights, "optimizer": {}, "epoch": 1}, tmp_path / "x.pth")
-        convert_checkpoint(tmp_path / "x.pth", tmp_path / name, Wishes(dataset))
+        convert_checkpoint(tmp_path / "x.pth", tmp_path / name, dataset=dataset)
         return tmp_path / name, recording
 
     return write
