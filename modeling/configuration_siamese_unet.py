@@ -14,7 +14,7 @@ class SiameseUNetConfig(PreTrainedConfig):
 
     Args:
         backbone_config: Backbone with four maps; by default ViT-B + RVSA without pyramid.
-        decoder_channels: Channels of the four blocks of the decoder, in the order in which they run.
+        hidden_sizes: Channels of the four blocks of the decoder, in the order in which they run.
         dropout: Probability that a channel is dropped before the classifier.
         id2label: Names of the classes; by default `unchanged` and `changed`.
     """
@@ -29,7 +29,7 @@ class SiameseUNetConfig(PreTrainedConfig):
     }
 
     backbone_config: dict | PreTrainedConfig | None = None
-    decoder_channels: list[int] | tuple[int, ...] = (512, 256, 128, 64)
+    hidden_sizes: list[int] | tuple[int, ...] = (512, 256, 128, 64)
     dropout: float | int = 0.1
 
     def __post_init__(self, **kwargs: object) -> None:
@@ -41,8 +41,8 @@ class SiameseUNetConfig(PreTrainedConfig):
 
     def validate_architecture(self) -> None:
         """Refuse a decoder that has not four blocks."""
-        if len(self.decoder_channels) != 4:
-            raise ValueError(f"decoder_channels {self.decoder_channels}: expected four")
+        if len(self.hidden_sizes) != 4:
+            raise ValueError(f"hidden_sizes {self.hidden_sizes}: expected four")
 
 
 AutoConfig.register("mtp_siamese_unet", SiameseUNetConfig, exist_ok=True)

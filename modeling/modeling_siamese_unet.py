@@ -39,9 +39,9 @@ class SiameseUNetForChangeDetection(DensePredictionModel):
         self.backbone = build_backbone(config)
         channels = list(self.backbone.channels)
         check_backbone_channels(config, channels, least=4)
-        self.decoder = UNetDecoder(channels, config.decoder_channels)
+        self.decoder = UNetDecoder(channels, config.hidden_sizes)
         self.classifier = SegmentationClassifier(
-            config.decoder_channels[-1], config.num_labels, config.dropout
+            config.hidden_sizes[-1], config.num_labels, config.dropout
         )
         self.post_init()
 

@@ -15,7 +15,7 @@ FLAT_BACKBONE = {**TINY_BACKBONE, "feature_variant": "multi_depth"}
 
 
 def _config(**overrides):
-    values = {"backbone_config": FLAT_BACKBONE, "decoder_channels": [16, 8, 8, 8], "dropout": 0.0}
+    values = {"backbone_config": FLAT_BACKBONE, "hidden_sizes": [16, 8, 8, 8], "dropout": 0.0}
     return SiameseUNetConfig(**values | overrides)
 
 
@@ -141,7 +141,7 @@ def test_images_of_different_shapes_are_refused():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"decoder_channels": [8, 8, 8]}, "expected four"),
+        ({"hidden_sizes": [8, 8, 8]}, "expected four"),
         ({"backbone_config": {**TINY_RESNET, "out_features": ["stage3", "stage4"]}}, "needs 4"),
     ],
 )
