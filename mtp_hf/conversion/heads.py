@@ -60,7 +60,7 @@ def siamese_unet_fields(shapes: Shapes) -> Fields:
     while f"decode_head.blocks.{len(widths)}.conv1.0.weight" in shapes:
         key = f"decode_head.blocks.{len(widths)}.conv1.0.weight"
         widths.append(shape_of(shapes, key, 4)[0])
-    return {"decoder_channels": widths}
+    return {"hidden_sizes": widths}
 
 
 def count_classes(shapes: Shapes) -> tuple[int, str]:

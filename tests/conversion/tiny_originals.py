@@ -77,7 +77,7 @@ def tiny_model(family: str) -> PreTrainedModel:
         "siamese_unet": lambda: SiameseUNetForChangeDetection(
             SiameseUNetConfig(
                 backbone_config=ViTRVSAConfig(**VIT, feature_variant="multi_depth"),
-                decoder_channels=[32, 16, 8, 8],
+                hidden_sizes=[32, 16, 8, 8],
             )
         ),
         "mtp_pretraining": lambda: MTPForPreTraining(tiny_pretraining_config()),
