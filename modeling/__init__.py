@@ -26,6 +26,10 @@ from .configuration_retinanet import RetinaNetConfig
 from .configuration_siamese_unet import SiameseUNetConfig
 from .configuration_upernet_rs import UperNetRSConfig
 from .configuration_vit_rvsa import ViTRVSAConfig
+from .image_processing_detection import (
+    DetectionImageProcessor,
+    InstanceSegmentationImageProcessor,
+)
 from .image_processing_mtp import MTPImageProcessor
 from .modeling_faster_rcnn import FasterRCNNForObjectDetection
 from .modeling_internimage import (
@@ -68,6 +72,7 @@ MODELS = {
 __all__ = [
     "AutoModelForChangeDetection",
     "AutoModelForOrientedObjectDetection",
+    "DetectionImageProcessor",
     "FasterRCNNConfig",
     "FasterRCNNForObjectDetection",
     "InternImageBackbone",
@@ -75,6 +80,7 @@ __all__ = [
     "InternImageForImageClassification",
     "InternImageModel",
     "MODELS",
+    "InstanceSegmentationImageProcessor",
     "MTPForPreTraining",
     "MTPImageProcessor",
     "MTPPreTrainingConfig",

@@ -19,8 +19,10 @@ if (_root / "setup.cfg").is_file() and (_root / "modeling" / "__init__.py").is_f
 from mtp_hf.modeling import (  # noqa: E402  (needs the path above)
     AutoModelForChangeDetection,
     AutoModelForOrientedObjectDetection,
+    DetectionImageProcessor,
     FasterRCNNConfig,
     FasterRCNNForObjectDetection,
+    InstanceSegmentationImageProcessor,
     InternImageBackbone,
     InternImageConfig,
     InternImageForImageClassification,
@@ -58,7 +60,9 @@ _LAZY = {
 __all__ = [
     "AutoModelForChangeDetection",
     "AutoModelForOrientedObjectDetection",
+    "DetectionImageProcessor",
     "FasterRCNNConfig",
+    "InstanceSegmentationImageProcessor",
     "FasterRCNNForObjectDetection",
     "InternImageBackbone",
     "InternImageConfig",
