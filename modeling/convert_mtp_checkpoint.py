@@ -12,9 +12,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from .modeling_vit_rvsa import ViTRVSABackbone
-from .ops_position_tables import resize_position_embedding
+from .ops_position_tables import resize_position_embedding, resize_rel_pos
 
 # (pattern of the whole original key, new key or None to drop it); the first match counts.
 RenameTable = Sequence[tuple[str, str | None]]
@@ -155,14 +156,16 @@ def unwrap_checkpoint(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
 def load_mae_weights(
     backbone: ViTRVSABackbone, state_dict: Mapping[str, Any]
 ) -> dict[str, list[str]]:
-    """Start a backbone from a plain ViT that was pretrained as a masked autoencoder.
+    """Start a backbone from a plain ViT that was pretrained as a masked autoencoder, or from MTP.
 
-    The position of the class token is dropped and the table resized to the native grid.
-    Differs: a table without class token keeps its first position, which the original drops too.
+    Keys may lie below `encoder.` or `backbone.`. Position tables are resized to the native grid,
+    without the position of the class token.
+    Differs: a table without class token keeps its first position, which the original's pretraining
+    drops too, so that an MTP encoder can be pretrained again.
 
     Args:
         backbone: changed in place.
-        state_dict: of the autoencoder, as saved or bare.
+        state_dict: of the autoencoder or the encoder, as saved or bare.
 
     Returns:
         Sorted names: `used` and `missing` of the backbone, `unused` of the checkpoint.
@@ -170,21 +173,29 @@ def load_mae_weights(
     Raises:
         ValueError: a tensor has another shape than the parameter it belongs to.
     """
+    return load_original_weights(backbone, state_dict, VIT_RVSA_TABLE)
+
+
+@torch.no_grad()
+def load_original_weights(
+    backbone: PreTrainedModel, state_dict: Mapping[str, Any], table: RenameTable
+) -> dict[str, list[str]]:
+    """Start any backbone from a checkpoint of the original, as in `load_mae_weights`.
+
+    Args:
+        backbone: changed in place.
+        state_dict: as saved or bare.
+        table: original names -> those of the backbone.
+    """
     own = backbone.state_dict()
     weights: dict[str, Tensor] = {}
     unused = []
     for key, tensor in unwrap_checkpoint(state_dict).items():
-        name = rename_key(key, VIT_RVSA_TABLE)[1]
+        name = rename_key(re.sub(r"^(encoder|backbone)\.", "", key), table)[1]
         if name in own:
-            weights[name] = tensor
+            weights[name] = fit_position_table(name, tensor, own[name])
         else:
             unused.append(key)
-    table = weights.get(POSITION_TABLE)
-    if table is not None:
-        side = math.isqrt(table.shape[1])
-        native = math.isqrt(own[POSITION_TABLE].shape[1])
-        table = table[:, table.shape[1] - side**2 :]  # without the class token
-        weights[POSITION_TABLE] = resize_position_embedding(table, (native, native))
     for name, tensor in weights.items():
         if tensor.shape != own[name].shape:
             raise ValueError(
@@ -197,3 +208,22 @@ def load_mae_weights(
         "missing": sorted(own.keys() - weights.keys()),
         "unused": sorted(unused),
     }
+
+
+def fit_position_table(name: str, tensor: Tensor, own: Tensor) -> Tensor:
+    """Resize a position table to the shape of the parameter it is for; return others as they are.
+
+    Args:
+        name: of the parameter; any prefix.
+        tensor: position table with or without class token, relative positions, or anything else.
+        own: the parameter.
+    """
+    if tensor.shape == own.shape or tensor.shape[-1:] != own.shape[-1:]:
+        return tensor
+    if name.endswith(POSITION_TABLE):
+        tokens, native = tensor.shape[1], math.isqrt(own.shape[1])
+        patches = tensor[:, tokens - math.isqrt(tokens) ** 2 :]  # without the class token
+        return resize_position_embedding(patches, (native, native))
+    if name.endswith(("attention.rel_pos_h", "attention.rel_pos_w")):
+        return resize_rel_pos(tensor, own.shape[0])
+    return tensor

@@ -2,21 +2,24 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import torch
 from huggingface_hub.errors import StrictDataclassError
-from safetensors.torch import load_file
+from torch import Tensor
 
+from mtp_hf.conversion.checkpoint_file import read_checkpoint
 from mtp_hf.modeling.configuration_mask_rcnn import MaskRCNNConfig
 from mtp_hf.modeling.configuration_mtp import MTPPreTrainingConfig
 from mtp_hf.modeling.configuration_oriented_rcnn import OrientedRCNNConfig
 from mtp_hf.modeling.configuration_upernet_rs import UperNetRSConfig
 from mtp_hf.modeling.configuration_vit_rvsa import VIT_RVSA_SIZES, ViTRVSAConfig
-from mtp_hf.modeling.convert_mtp_checkpoint import load_mae_weights
+from mtp_hf.modeling.convert_internimage import INTERNIMAGE_TABLE
+from mtp_hf.modeling.convert_mtp_checkpoint import VIT_RVSA_TABLE, load_original_weights
 from mtp_hf.modeling.modeling_mtp import MTPForPreTraining
 from mtp_hf.modeling.modeling_vit_rvsa import ViTRVSABackbone
 from mtp_hf.training.recipe_schema import Recipe
+
+# Backbone -> names in files of the original.
+ORIGINAL_TABLES = {"mtp_vit_rvsa": VIT_RVSA_TABLE, "mtp_internimage": INTERNIMAGE_TABLE}
 
 
 def build_config(recipe: Recipe, class_names: Mapping[str, Sequence[str]]) -> MTPPreTrainingConfig:
@@ -64,8 +67,8 @@ def start_backbone(backbone: ViTRVSABackbone, init: str) -> str:
 
     Args:
         backbone: changed in place.
-        init: folder of an encoder saved by this package, or a `.pth` or `.safetensors` file of MAE
-            weights.
+        init: folder of an encoder saved by this package, or a `.pth` or `.safetensors` file of the
+            original: MAE or ImageNet weights, or an MTP encoder to be pretrained further.
 
     Returns:
         What was used, missing and left over, for the log.
@@ -77,7 +80,11 @@ def start_backbone(backbone: ViTRVSABackbone, init: str) -> str:
     if path.is_dir():
         missing, unused, num_used = _copy_encoder(path, backbone)
     else:
-        report = load_mae_weights(backbone, read_weights(path))
+        table = ORIGINAL_TABLES[backbone.config.model_type]
+        try:
+            report = load_original_weights(backbone, read_weights(path), table)
+        except ValueError as error:
+            raise ValueError(f"model.init={init}: {error}") from None
         missing, unused, num_used = report["missing"], report["unused"], len(report["used"])
     if not num_used:
         raise ValueError(f"model.init={init}: none of its {len(unused)} tensors fits")
@@ -86,7 +93,7 @@ def start_backbone(backbone: ViTRVSABackbone, init: str) -> str:
 
 def _copy_encoder(folder: Path, backbone: ViTRVSABackbone) -> tuple[list[str], list[str], int]:
     """Copy the weights of a saved encoder; return missing names, unused names, number used."""
-    encoder = ViTRVSABackbone.from_pretrained(folder)
+    encoder = type(backbone).from_pretrained(folder)
     native = encoder.config.image_size
     if native != backbone.config.image_size:
         raise ValueError(
@@ -102,17 +109,13 @@ def _copy_encoder(folder: Path, backbone: ViTRVSABackbone) -> tuple[list[str], l
     return list(outcome.missing_keys), unused, len(encoder.state_dict()) - len(unused)
 
 
-def read_weights(path: Path) -> dict[str, Any]:
+def read_weights(path: Path) -> dict[str, Tensor]:
     """Read a weights file without running any code in it.
 
     Raises:
-        ValueError: no such file, or neither `.safetensors` nor a PyTorch file of plain tensors.
+        ValueError: no such file, or no weights in it.
     """
-    if not path.is_file():
-        raise ValueError(f"model.init={path}: no such file or folder")
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise ValueError(f"model.init={path}: cannot be read as weights: {error}") from error
+        return read_checkpoint(path).state_dict
+    except ValueError as error:
+        raise ValueError(f"model.init={error}") from None

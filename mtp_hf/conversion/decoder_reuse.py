@@ -16,12 +16,12 @@ from transformers import PreTrainedModel
 
 from mtp_hf.conversion.checkpoint_file import read_checkpoint
 from mtp_hf.conversion.convert import convert_state_dict
+from mtp_hf.modeling.convert_mtp_checkpoint import fit_position_table
 from mtp_hf.modeling.modeling_faster_rcnn import FasterRCNNForObjectDetection
 from mtp_hf.modeling.modeling_mask_rcnn import MaskRCNNForInstanceSegmentation
 from mtp_hf.modeling.modeling_mtp import MTPForPreTraining
 from mtp_hf.modeling.modeling_oriented_rcnn import OrientedRCNNForOrientedObjectDetection
 from mtp_hf.modeling.modeling_upernet_rs import UperNetRSForSemanticSegmentation
-from mtp_hf.modeling.ops_position_tables import resize_position_embedding, resize_rel_pos
 
 # Finetuning model -> task of pretraining that has the same decoder.
 TASKS: dict[type[PreTrainedModel], str] = {
@@ -30,7 +30,6 @@ TASKS: dict[type[PreTrainedModel], str] = {
     MaskRCNNForInstanceSegmentation: "is",
     OrientedRCNNForOrientedObjectDetection: "rd",
 }
-POSITION_TABLE = "backbone.embeddings.position_embeddings"
 
 
 @dataclass
@@ -92,8 +91,8 @@ def load_pretraining_decoder(
         target = "decoder." + name.removeprefix(prefix) if name.startswith(prefix) else name
         reason = _why_not(target, own)
         if reason is None:
-            fitted = _fit(tensor, own[target], target)
-            if fitted is None:
+            fitted = fit_position_table(target, tensor, own[target])
+            if fitted.shape != own[target].shape:
                 reason = f"{tuple(tensor.shape)} in pretraining, {tuple(own[target].shape)} here"
             else:
                 own[target].copy_(fitted)
@@ -123,19 +122,6 @@ def _why_not(target: str, own: Mapping[str, Tensor]) -> str | None:
     if target.startswith("decoders."):
         return "decoder of another task"
     return "the finetuning model has no such parameter"
-
-
-def _fit(tensor: Tensor, own: Tensor, name: str) -> Tensor | None:
-    """Interpolate position tables to the model's size; None where the shapes cannot fit."""
-    if tensor.shape == own.shape:
-        return tensor
-    if name == POSITION_TABLE and tensor.shape[-1] == own.shape[-1]:
-        side = round(own.shape[1] ** 0.5)
-        return resize_position_embedding(tensor, (side, side))
-    is_table = name.endswith(("attention.rel_pos_h", "attention.rel_pos_w"))
-    if is_table and tensor.shape[-1] == own.shape[-1]:
-        return resize_rel_pos(tensor, own.shape[0])
-    return None
 
 
 def _parts(names: list[str]) -> str:

@@ -4,7 +4,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from mtp_hf.conversion.original import original_state_dict
 from mtp_hf.modeling.configuration_vit_rvsa import VIT_RVSA_SIZES
+from mtp_hf.modeling.ops_position_tables import resize_position_embedding
 from mtp_hf.training.build_model import (
     build_config,
     build_model,
@@ -12,6 +14,7 @@ from mtp_hf.training.build_model import (
     start_backbone,
 )
 from mtp_hf.training.recipe import load_recipe
+from tests.conversion.tiny_originals import tiny_model, tiny_original
 from tests.training.tiny_run import TINY_MODEL
 
 NAMES = {"sior": ["ship", "plane"], "sota_rbb": ["ship"], "fast": ["car"]}
@@ -103,6 +106,33 @@ def test_mae_weights_start_the_backbone_without_the_class_token(tmp_path, suffix
     assert torch.equal(own["layers.0.attention.qkv.weight"], weights["blocks.0.attn.qkv.weight"])
 
 
+def test_an_original_encoder_of_another_size_is_pretrained_again_from_its_first_position(tmp_path):
+    source = build_model(_recipe("data.image_size=128"), NAMES).backbone
+    weights = original_state_dict(source.state_dict(), source.config, "backbone", "encoder.")
+    torch.save({"state_dict": weights}, tmp_path / "encoder.pth")
+    backbone = build_model(_recipe(), NAMES).backbone
+    report = start_backbone(backbone, str(tmp_path / "encoder.pth"))
+    assert "new: [];" in report
+    own, old = backbone.state_dict(), source.state_dict()
+    assert torch.equal(own["layers.0.attention.qkv.weight"], old["layers.0.attention.qkv.weight"])
+    table = resize_position_embedding(old["embeddings.position_embeddings"], (7, 7))
+    assert torch.equal(own["embeddings.position_embeddings"], table)
+    again = build_model(_recipe("data.image_size=128"), NAMES).backbone
+    start_backbone(again, str(tmp_path / "encoder.pth"))
+    assert all(torch.equal(value, old[name]) for name, value in again.state_dict().items())
+
+
+def test_imagenet_weights_start_an_internimage(tmp_path):
+    source = tiny_model("internimage")
+    weights = tiny_original("internimage") | {"head.weight": torch.ones(3, 128)}
+    torch.save({"model": weights}, tmp_path / "imagenet.pth")
+    backbone = type(source)(source.config)
+    report = start_backbone(backbone, str(tmp_path / "imagenet.pth"))
+    assert "not used: ['head.weight']" in report
+    for name, value in source.state_dict().items():
+        assert torch.equal(backbone.state_dict()[name], value), name
+
+
 def test_a_saved_encoder_starts_the_backbone(tmp_path):
     encoder = build_model(_recipe(), NAMES).backbone
     encoder.save_pretrained(tmp_path)
@@ -133,7 +163,7 @@ def test_weights_of_which_nothing_fits_are_refused(tmp_path):
 
 
 def test_a_missing_file_is_named():
-    with pytest.raises(ValueError, match=r"model\.init=nowhere\.pth: no such file or folder"):
+    with pytest.raises(ValueError, match=r"model\.init=nowhere\.pth: no such file"):
         start_backbone(build_model(_recipe(), NAMES).backbone, "nowhere.pth")
 
 
@@ -143,5 +173,5 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path):
             return (print, ("code was run",))
 
     torch.save({"model": Harmful()}, tmp_path / "bad.pth")
-    with pytest.raises(ValueError, match=r"bad\.pth: cannot be read as weights"):
+    with pytest.raises(ValueError, match=r"bad\.pth: the pickle wants to import print"):
         read_weights(tmp_path / "bad.pth")
