@@ -191,7 +191,7 @@ class InternImagePreTrainedModel(PreTrainedModel):
         elif isinstance(module, InternImageLayer):
             for scale in (module.layer_scale1, module.layer_scale2):
                 if scale is not None:
-                    init.constant_(scale, self.config.layer_scale_init_value)
+                    init.constant_(scale, float(self.config.layer_scale_init_value or 0))
         elif isinstance(module, InternImageForImageClassification):
             init.normal_(module.classifier.weight, std=0.01)
             init.zeros_(module.classifier.bias)
@@ -292,6 +292,7 @@ class InternImageForImageClassification(InternImagePreTrainedModel):
     def __init__(self, config: InternImageConfig) -> None:
         super().__init__(config)
         self.backbone = InternImageModel(config)
+        assert config.num_labels is not None  # transformers sets two by default
         self.classifier = nn.Linear(config.hidden_sizes[-1], config.num_labels)
         self.post_init()
 

@@ -123,7 +123,7 @@ class _SampleTaps(torch.autograd.Function):
             total = sums[rows].view(-1, layout.group_channels)
             for shift, weights in zip(layout.shifts, taps.weights(mask[rows]), strict=True):
                 total += sum_rows(table[shift:], Terms(taps.cells, weights.flatten(), taps.starts))
-        return sums.unflatten(0, (value.shape[0], -1))
+        return sums.view(*layout.output_size, value.shape[-1])
 
     @staticmethod
     def backward(ctx: Any, grad_sums: Tensor) -> tuple[Tensor | None, ...]:
@@ -187,6 +187,11 @@ class _Layout(NamedTuple):
         return cls(
             grid, batch, height, width, groups, channels // groups, mask.shape[1], mask.shape[2]
         )
+
+    @property
+    def output_size(self) -> tuple[int, int, int]:
+        """Images, rows and columns of the output."""
+        return self.batch, self.out_height, self.out_width
 
     @property
     def shifts(self) -> tuple[int, int, int, int]:
@@ -283,7 +288,7 @@ class _Layout(NamedTuple):
         for shift, weights in zip(self.shifts, corners, strict=True):
             terms = Terms(readers, weights.index_select(0, order), starts)
             total[shift : shift + cells] += sum_rows(rows, terms)
-        total = total[:cells].view(self.batch, height, width, -1)
+        total = total[:cells].view(self.batch, height, width, self.groups * self.group_channels)
         return total[:, MARGIN:-MARGIN, MARGIN:-MARGIN].contiguous()
 
 
