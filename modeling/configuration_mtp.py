@@ -11,6 +11,7 @@ from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
 from .configuration_checks import check_map_strides, reject_unknown_keys
+from .configuration_internimage import InternImageConfig  # noqa: F401  (registers the backbone)
 from .configuration_mask_rcnn import MaskRCNNConfig
 from .configuration_oriented_rcnn import OrientedRCNNConfig
 from .configuration_upernet_rs import UperNetRSConfig

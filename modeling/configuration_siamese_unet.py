@@ -5,6 +5,7 @@ from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
 from .configuration_checks import reject_unknown_keys
+from .configuration_internimage import InternImageConfig  # noqa: F401  (registers the backbone)
 from .configuration_vit_rvsa import ViTRVSAConfig  # noqa: F401  (registers the default backbone)
 
 

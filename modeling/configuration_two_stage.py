@@ -8,6 +8,7 @@ from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
 from .configuration_checks import check_map_strides, reject_unknown_keys
+from .configuration_internimage import InternImageConfig  # noqa: F401  (registers the backbone)
 from .configuration_vit_rvsa import ViTRVSAConfig  # noqa: F401  (registers the backbone)
 
 
