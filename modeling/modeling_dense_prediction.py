@@ -14,6 +14,7 @@ from torch.nn import functional as F  # noqa: N812
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BackboneOutput
 
+from .backbones import run_backbone
 from .head_upernet import SegmentationClassifier
 from .layers_initialization import init_layer, init_normal
 from .modeling_outputs import DensePredictionOutput
@@ -38,21 +39,15 @@ class DensePredictionModel(PreTrainedModel):
         pixel_values: Tensor,
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
-    ) -> BackboneOutput:
-        """Compute the maps of images (B, 3, H, W), and what this or `self.config` asks for.
-
-        The two options reach only backbones that are asked, because not every one knows them.
-        """
-        options = {
-            "output_hidden_states": output_hidden_states,
-            "output_attentions": output_attentions,
-        }
-        wanted = {
-            name: True
-            for name, value in options.items()
-            if (getattr(self.config, name) if value is None else value)
-        }
-        return self.backbone(pixel_values, **wanted)
+    ) -> Any:
+        """Compute the maps of images (B, 3, H, W); see `run_backbone` of `backbones`."""
+        return run_backbone(
+            self.backbone,
+            pixel_values,
+            self.config,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+        )
 
     def make_output(
         self, logits: Tensor, label_maps: Tensor | None, found: BackboneOutput
