@@ -79,10 +79,12 @@ def start_backbone(backbone: ViTRVSABackbone, init: str) -> str:
     path = Path(init).expanduser()
     if path.is_dir():
         missing, unused, num_used = _copy_encoder(path, backbone)
+    elif not path.exists():
+        raise ValueError(f"model.init={init}: no such file or folder")
     else:
-        table = ORIGINAL_TABLES[backbone.config.model_type]
+        weights, table = read_weights(path), ORIGINAL_TABLES[backbone.config.model_type]
         try:
-            report = load_original_weights(backbone, read_weights(path), table)
+            report = load_original_weights(backbone, weights, table)
         except ValueError as error:
             raise ValueError(f"model.init={init}: {error}") from None
         missing, unused, num_used = report["missing"], report["unused"], len(report["used"])
