@@ -20,6 +20,7 @@ from mtp_hf.training.host_memory import keep_freed_memory
 BENCHMARKS = {
     "backbone": "backbone with its pyramid against a plain ViT of the same size and input",
     "large_image": "1,024-pixel forward against attention with its logits and biases written out",
+    "dcnv3": "sampling core of InternImage against one grid_sample over all taps",
     "pretraining_step": "one multi-task training step, and where its time goes",
     "rotated_nms": "suppression among 2,000 rotated boxes of 15 classes",
     "rotated_roi_align": "pooling of 512 rotated regions",

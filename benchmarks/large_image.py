@@ -104,12 +104,12 @@ def _measure_peak(size: int, is_written_out: bool, quick: bool) -> tuple[int, in
     backbone = make_side(size, is_written_out, quick=quick)
     image = torch.randn(1, 3, size, size)
     CLEAR_REFS.write_text("5")  # the peak starts again from here
-    before = _memory("VmRSS")
+    before = read_memory("VmRSS")
     forward(backbone, image)()
-    return before, _memory("VmHWM")
+    return before, read_memory("VmHWM")
 
 
-def _memory(field: str) -> int:
-    """Read a field of the process's status, in bytes."""
+def read_memory(field: str) -> int:
+    """Return a field of this process's status, such as `VmHWM`, in bytes."""
     line = next(line for line in STATUS.read_text().splitlines() if line.startswith(field))
     return int(line.split()[1]) * 1024

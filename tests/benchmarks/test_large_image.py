@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from benchmarks import large_image
-from benchmarks.large_image import _measure_peak, _memory, make_side, run
+from benchmarks.large_image import _measure_peak, make_side, read_memory, run
 from benchmarks.report import NotHereError
 
 needs_proc = pytest.mark.skipif(
@@ -51,9 +51,9 @@ def test_quick_rows_are_memory_and_time(monkeypatch):
 @needs_proc
 def test_a_large_tensor_raises_the_peak_by_its_size():
     large_image.CLEAR_REFS.write_text("5")
-    before = _memory("VmRSS")
+    before = read_memory("VmRSS")
     torch.ones(64, 2**20)  # 256 MiB, freed at once
-    assert _memory("VmHWM") - before == pytest.approx(2**28, rel=0.05)
+    assert read_memory("VmHWM") - before == pytest.approx(2**28, rel=0.05)
 
 
 @needs_proc
