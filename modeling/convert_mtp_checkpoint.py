@@ -21,6 +21,7 @@ from .ops_position_tables import resize_position_embedding, resize_rel_pos
 RenameTable = Sequence[tuple[str, str | None]]
 
 POSITION_TABLE = "embeddings.position_embeddings"
+PATCHES = "embeddings.patch_embeddings."
 
 # A plain ViT (MAE) has the first four rows and the final norm only.
 VIT_RVSA_TABLE: RenameTable = (
@@ -182,6 +183,8 @@ def load_original_weights(
 ) -> dict[str, list[str]]:
     """Start any backbone from a checkpoint of the original, as in `load_mae_weights`.
 
+    Patches of images with another number of channels are left out, weight and bias.
+
     Args:
         backbone: changed in place.
         state_dict: as saved or bare.
@@ -189,13 +192,19 @@ def load_original_weights(
     """
     own = backbone.state_dict()
     weights: dict[str, Tensor] = {}
-    unused = []
+    unused: list[str] = []
+    original: dict[str, str] = {}  # new name -> key of the checkpoint
     for key, tensor in unwrap_checkpoint(state_dict).items():
         name = rename_key(re.sub(r"^(encoder|backbone)\.", "", key), table)[1]
         if name in own:
+            original[name] = key
             weights[name] = fit_position_table(name, tensor, own[name])
         else:
             unused.append(key)
+    if _has_other_channels(weights, own):
+        for name in [name for name in weights if name.startswith(PATCHES)]:
+            del weights[name]
+            unused.append(original[name])
     for name, tensor in weights.items():
         if tensor.shape != own[name].shape:
             raise ValueError(
@@ -208,6 +217,17 @@ def load_original_weights(
         "missing": sorted(own.keys() - weights.keys()),
         "unused": sorted(unused),
     }
+
+
+def _has_other_channels(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> bool:
+    """Tell whether the patches of a checkpoint differ in the channels of the image, only there."""
+    name = PATCHES + "weight"
+    if name not in weights:
+        return False
+    (width, channels, *side), (own_width, own_channels, *own_side) = (
+        tensors[name].shape for tensors in (weights, own)
+    )
+    return (width, side) == (own_width, own_side) and channels != own_channels
 
 
 def fit_position_table(name: str, tensor: Tensor, own: Tensor) -> Tensor:
