@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+from mtp_hf.modeling.configuration_internimage import INTERNIMAGE_SIZES, InternImageConfig
 from mtp_hf.modeling.configuration_siamese_unet import SiameseUNetConfig
 from mtp_hf.modeling.configuration_upernet_rs import UperNetRSConfig
 from mtp_hf.modeling.configuration_vit_rvsa import VIT_RVSA_SIZES, ViTRVSAConfig
@@ -13,7 +14,14 @@ from mtp_hf.modeling.convert_dense_heads import (
     CLASSIFICATION_HEAD_TABLE,
     SEGMENTATION_HEAD_TABLE,
 )
-from mtp_hf.modeling.convert_mtp_checkpoint import rename_key, rename_keys, rename_vit_rvsa_keys
+from mtp_hf.modeling.convert_internimage import INTERNIMAGE_TABLE
+from mtp_hf.modeling.convert_mtp_checkpoint import (
+    move_table,
+    rename_key,
+    rename_keys,
+    rename_vit_rvsa_keys,
+)
+from mtp_hf.modeling.modeling_internimage import InternImageForImageClassification
 from mtp_hf.modeling.modeling_siamese_unet import SiameseUNetForChangeDetection
 from mtp_hf.modeling.modeling_upernet_rs import UperNetRSForSemanticSegmentation
 from mtp_hf.modeling.modeling_vit_rvsa_classification import ViTRVSAForImageClassification
@@ -43,6 +51,11 @@ FAMILIES = {
 }
 # Configurations with a ViT.
 PUBLISHED = {"Semantic_Segmentation": 4, "Change_Detection": 8, "Scene_Classification": 4}
+PUBLISHED_INTERNIMAGE = {
+    "Semantic_Segmentation": 2,
+    "Change_Detection": 4,
+    "Scene_Classification": 2,
+}
 TABLES = {
     "Semantic_Segmentation": SEGMENTATION_HEAD_TABLE,
     "Change_Detection": CHANGE_HEAD_TABLE,
@@ -126,3 +139,28 @@ def test_all_keys_of_the_published_models_have_a_place(shared_dir, family):
         }, name
         count += 1
     assert count == PUBLISHED[family]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_all_keys_of_the_published_models_with_internimage_have_a_place(shared_dir, family):
+    model_class, config_class, _, last = FAMILIES[family]
+    table = (*move_table(INTERNIMAGE_TABLE, "backbone.", "backbone."), *TABLES[family])
+    count = 0
+    for name, entry, original in _manifests(shared_dir):
+        if not name.startswith(family) or not entry["backbone"].startswith("InternImage:"):
+            continue
+        classes = {"num_labels": len(original[last])}
+        with torch.device("meta"):
+            if family == "Scene_Classification":
+                config = InternImageConfig(**INTERNIMAGE_SIZES["XL"], **classes)
+                model = InternImageForImageClassification(config)
+            else:
+                backbone = InternImageConfig(**INTERNIMAGE_SIZES["XL"])
+                model = model_class(config_class(backbone, **classes))
+        renamed = rename_keys(original, table)
+        assert {k: x.shape for k, x in renamed.items()} == {
+            k: x.shape for k, x in model.state_dict().items()
+        }, name
+        assert sum(x.numel() for x in model.parameters()) == entry["parameters"], name
+        count += 1
+    assert count == PUBLISHED_INTERNIMAGE[family]

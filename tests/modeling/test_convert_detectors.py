@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from mtp_hf.modeling.configuration_faster_rcnn import FasterRCNNConfig
+from mtp_hf.modeling.configuration_internimage import INTERNIMAGE_SIZES
 from mtp_hf.modeling.configuration_oriented_rcnn import OrientedRCNNConfig
 from mtp_hf.modeling.configuration_retinanet import RetinaNetConfig
 from mtp_hf.modeling.configuration_vit_rvsa import VIT_RVSA_SIZES
@@ -14,6 +15,7 @@ from mtp_hf.modeling.convert_detectors import (
     TWO_STAGE_DETECTOR_TABLE,
     move_table,
 )
+from mtp_hf.modeling.convert_internimage import INTERNIMAGE_TABLE
 from mtp_hf.modeling.convert_mtp_checkpoint import rename_key, rename_keys, rename_vit_rvsa_keys
 from mtp_hf.modeling.modeling_faster_rcnn import FasterRCNNForObjectDetection
 from mtp_hf.modeling.modeling_oriented_rcnn import OrientedRCNNForOrientedObjectDetection
@@ -42,6 +44,12 @@ NAMES = (
             "fair1m20/oriented_rcnn_rvsa_{}_800_mae_mtp_fair1m20_branches",
         )
     ),
+)
+
+# The same configurations with InternImage.
+INTERNIMAGE_NAMES = tuple(
+    name.replace("rvsa_{}", "intern_xl").replace("_mae_", "_imp_").removesuffix("_branches")
+    for name in NAMES
 )
 
 
@@ -83,6 +91,24 @@ def test_keys_of_the_published_detector_fit_one_to_one(manifests, name):
         model = model_class(
             config_class(backbone_config=backbone, num_labels=_num_labels(shapes, table))
         )
+    expected = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+    assert {key: tuple(value.shape) for key, value in renamed.items()} == expected
+    assert sum(p.numel() for p in model.parameters()) == entry["parameters"]
+
+
+@pytest.mark.parametrize("name", INTERNIMAGE_NAMES)
+def test_keys_of_the_published_detector_with_internimage_fit_one_to_one(manifests, name):
+    entry = manifests[f"{name}.py"]
+    kind = next(kind for kind in FAMILIES if name.rpartition("/")[2].startswith(kind))
+    table, config_class, model_class = FAMILIES[kind]
+    shapes = _shapes(manifests, f"{name}.py")
+    backbone = INTERNIMAGE_SIZES["XL"] | {"model_type": "mtp_internimage"}
+    with torch.device("meta"):
+        tensors = {key: torch.empty(shape) for key, shape in shapes.items()}
+        model = model_class(
+            config_class(backbone_config=backbone, num_labels=_num_labels(shapes, table))
+        )
+    renamed = rename_keys(tensors, (*move_table(INTERNIMAGE_TABLE, *["backbone."] * 2), *table))
     expected = {key: tuple(value.shape) for key, value in model.state_dict().items()}
     assert {key: tuple(value.shape) for key, value in renamed.items()} == expected
     assert sum(p.numel() for p in model.parameters()) == entry["parameters"]
