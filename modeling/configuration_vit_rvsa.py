@@ -19,6 +19,9 @@ from .configuration_checks import reject_unknown_keys
 class ViTRVSAConfig(BackboneConfigMixin, PreTrainedConfig):
     """Describe a plain ViT that attends in rotated varied-size windows, in some blocks globally.
 
+    The plain ViT of an autoencoder (MAE), without class token, is `full_attention_interval=1` with
+    `use_full_attention_rel_pos=False`.
+
     Args:
         hidden_size: channels C of the tokens and of every feature map.
         num_hidden_layers: number of blocks.
