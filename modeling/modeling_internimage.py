@@ -36,6 +36,14 @@ from .configuration_internimage import InternImageConfig
 from .ops_dcnv3 import TapGrid, sample_taps
 
 
+class TapLinear(nn.Linear):
+    """Starts at zero, so that the taps start as a plain mean."""
+
+
+class ProjectionLinear(nn.Linear):
+    """Starts as Xavier says."""
+
+
 class DeformableConvV3(nn.Module):
     """Mix nine moved taps of each group; equation 2 of InternImage."""
 
@@ -46,10 +54,10 @@ class DeformableConvV3(nn.Module):
         taps = num_groups * self.grid.num_taps
         self.depthwise_conv = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
         self.depthwise_norm = nn.LayerNorm(channels, eps=config.layer_norm_eps)
-        self.offset = nn.Linear(channels, 2 * taps)
-        self.mask = nn.Linear(channels, taps)
-        self.input_proj = nn.Linear(channels, channels)
-        self.output_proj = nn.Linear(channels, channels)
+        self.offset = TapLinear(channels, 2 * taps)
+        self.mask = TapLinear(channels, taps)
+        self.input_proj = ProjectionLinear(channels, channels)
+        self.output_proj = ProjectionLinear(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve x (B, H, W, C); the same shape comes out."""
@@ -170,9 +178,20 @@ class InternImagePreTrainedModel(PreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """Draw the weights of one module that has parameters of its own; loaded ones stay."""
+        """Draw the weights of one module; loaded ones stay.
+
+        Transformers asks for modules with parameters of their own only, so how a layer starts has
+        to be told from the layer.
+        """
         if isinstance(module, nn.Linear):
-            init.trunc_normal_(module.weight, std=self.config.initializer_range)
+            if isinstance(module, TapLinear):
+                init.zeros_(module.weight)
+            elif isinstance(module, ProjectionLinear):
+                init.xavier_uniform_(module.weight)
+            elif isinstance(module, ClassifierLinear):
+                init.normal_(module.weight, std=0.01)
+            else:
+                init.trunc_normal_(module.weight, std=self.config.initializer_range)
             init.zeros_(module.bias)
         elif isinstance(module, nn.LayerNorm):
             init.ones_(module.weight)
@@ -181,20 +200,10 @@ class InternImagePreTrainedModel(PreTrainedModel):
             bound = module.weight[0].numel() ** -0.5
             for parameter in module.parameters():
                 init.uniform_(parameter, -bound, bound)
-        elif isinstance(module, DeformableConvV3):
-            for linear in (module.offset, module.mask):  # start as a plain mean of the taps
-                init.zeros_(linear.weight)
-                init.zeros_(linear.bias)
-            for linear in (module.input_proj, module.output_proj):
-                init.xavier_uniform_(linear.weight)
-                init.zeros_(linear.bias)
         elif isinstance(module, InternImageLayer):
             for scale in (module.layer_scale1, module.layer_scale2):
                 if scale is not None:
                     init.constant_(scale, float(self.config.layer_scale_init_value or 0))
-        elif isinstance(module, InternImageForImageClassification):
-            init.normal_(module.classifier.weight, std=0.01)
-            init.zeros_(module.classifier.bias)
 
 
 class InternImageEncoder(InternImagePreTrainedModel):
@@ -280,6 +289,10 @@ class InternImageBackbone(BackboneMixin, InternImageEncoder):
         return BackboneOutput(feature_maps=tuple(maps[name] for name in self.out_features))
 
 
+class ClassifierLinear(nn.Linear):
+    """Starts small."""
+
+
 class InternImageForImageClassification(InternImagePreTrainedModel):
     """A linear layer on the mean of the last map.
 
@@ -293,7 +306,7 @@ class InternImageForImageClassification(InternImagePreTrainedModel):
         super().__init__(config)
         self.backbone = InternImageModel(config)
         assert config.num_labels is not None  # transformers sets two by default
-        self.classifier = nn.Linear(config.hidden_sizes[-1], config.num_labels)
+        self.classifier = ClassifierLinear(config.hidden_sizes[-1], config.num_labels)
         self.post_init()
 
     @can_return_tuple
