@@ -26,11 +26,16 @@ from .configuration_retinanet import RetinaNetConfig
 from .configuration_siamese_unet import SiameseUNetConfig
 from .configuration_upernet_rs import UperNetRSConfig
 from .configuration_vit_rvsa import ViTRVSAConfig
+from .image_processing_classification import ClassificationImageProcessor
 from .image_processing_detection import (
     DetectionImageProcessor,
     InstanceSegmentationImageProcessor,
 )
 from .image_processing_mtp import MTPImageProcessor
+from .image_processing_segmentation import (
+    ChangeDetectionImageProcessor,
+    SegmentationImageProcessor,
+)
 from .modeling_faster_rcnn import FasterRCNNForObjectDetection
 from .modeling_internimage import (
     InternImageBackbone,
@@ -72,6 +77,8 @@ MODELS = {
 __all__ = [
     "AutoModelForChangeDetection",
     "AutoModelForOrientedObjectDetection",
+    "ChangeDetectionImageProcessor",
+    "ClassificationImageProcessor",
     "DetectionImageProcessor",
     "FasterRCNNConfig",
     "FasterRCNNForObjectDetection",
@@ -88,6 +95,7 @@ __all__ = [
     "MaskRCNNForInstanceSegmentation",
     "OrientedRCNNConfig",
     "OrientedRCNNForOrientedObjectDetection",
+    "SegmentationImageProcessor",
     "SiameseUNetConfig",
     "SiameseUNetForChangeDetection",
     "RetinaNetConfig",

@@ -58,6 +58,7 @@ class MTPImageProcessor(TorchvisionBackend):
     do_normalize = True
     do_pad = True
     size_divisor = 32
+    keep_aspect_ratio = True  # by class: processors of other tasks stretch images to the size
 
     def _preprocess(  # type: ignore[override]
         self,
@@ -79,7 +80,11 @@ class MTPImageProcessor(TorchvisionBackend):
             _check_range(image)
         if do_resize:
             box = (int(size.height or 0), int(size.width or 0))
-            images = [_resize(image, fitted_size(_height_width(image), box)) for image in images]
+            if self.keep_aspect_ratio:
+                wanted = [fitted_size(size, box) for size in originals]
+            else:
+                wanted = [box] * len(images)
+            images = [_resize(*pair) for pair in zip(images, wanted, strict=True)]
         sizes = [_height_width(image) for image in images]
         if do_normalize:
             images = [self.normalize(image.float(), image_mean, image_std) for image in images]

@@ -19,6 +19,8 @@ if (_root / "setup.cfg").is_file() and (_root / "modeling" / "__init__.py").is_f
 from mtp_hf.modeling import (  # noqa: E402  (needs the path above)
     AutoModelForChangeDetection,
     AutoModelForOrientedObjectDetection,
+    ChangeDetectionImageProcessor,
+    ClassificationImageProcessor,
     DetectionImageProcessor,
     FasterRCNNConfig,
     FasterRCNNForObjectDetection,
@@ -36,6 +38,7 @@ from mtp_hf.modeling import (  # noqa: E402  (needs the path above)
     OrientedRCNNForOrientedObjectDetection,
     RetinaNetConfig,
     RetinaNetForObjectDetection,
+    SegmentationImageProcessor,
     SiameseUNetConfig,
     SiameseUNetForChangeDetection,
     UperNetRSConfig,
@@ -60,6 +63,8 @@ _LAZY = {
 __all__ = [
     "AutoModelForChangeDetection",
     "AutoModelForOrientedObjectDetection",
+    "ChangeDetectionImageProcessor",
+    "ClassificationImageProcessor",
     "DetectionImageProcessor",
     "FasterRCNNConfig",
     "InstanceSegmentationImageProcessor",
@@ -75,6 +80,7 @@ __all__ = [
     "MaskRCNNForInstanceSegmentation",
     "OrientedRCNNConfig",
     "OrientedRCNNForOrientedObjectDetection",
+    "SegmentationImageProcessor",
     "SiameseUNetConfig",
     "SiameseUNetForChangeDetection",
     "RetinaNetConfig",

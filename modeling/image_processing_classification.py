@@ -1,0 +1,39 @@
+"""Images into the input of scene classification: short side to 256, centre 224 x 224, normalised.
+
+Mean and standard deviation are in gray levels 0 to 255; there is no rescaling to 0..1.
+
+Source: test pipeline of the original's scene classification (spec 3.1).
+"""
+
+from transformers import AutoImageProcessor
+from transformers.image_processing_backends import TorchvisionBackend
+from transformers.image_utils import PILImageResampling
+
+
+class ClassificationImageProcessor(TorchvisionBackend):
+    """Prepare images of any size for models that name a scene.
+
+    Args:
+        size: `shortest_edge` in pixels, by bicubic interpolation with the aspect ratio kept.
+        crop_size: `height` and `width` of the centre that is left.
+    """
+
+    resample = PILImageResampling.BICUBIC
+    size = {"shortest_edge": 256}
+    default_to_square = False
+    crop_size = {"height": 224, "width": 224}
+    image_mean = [123.675, 116.28, 103.53]
+    image_std = [58.395, 57.12, 57.375]
+    do_convert_rgb = True
+    do_resize = True
+    do_center_crop = True
+    do_rescale = False
+    do_normalize = True
+
+
+# Under its own name instead of a config, as `MTPImageProcessor`.
+AutoImageProcessor.register(
+    ClassificationImageProcessor,
+    image_processor_classes={"torchvision": ClassificationImageProcessor},
+    exist_ok=True,
+)
