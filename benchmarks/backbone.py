@@ -1,6 +1,6 @@
-"""The backbone with its pyramid against timm's plain ViT-B/16 of the same input, and in bf16.
+"""The backbone with its pyramid against timm's plain ViT/16 of the same size and input; in bf16.
 
-The plain ViT attends globally in all twelve blocks and has a classifier; it makes no maps.
+The plain ViT attends globally in all its blocks and has a classifier; it makes no maps.
 """
 
 from collections.abc import Callable
@@ -18,22 +18,25 @@ THREADS = 2
 FORWARD_TARGETS = {224: 1.22, 448: 1.12}
 BACKWARD_TARGETS = {448: 1.15}
 BF16_SPEEDUP = 2.0
+# ViT-L at its native size.
+LARGE_SIZE, LARGE_FORWARD_TARGET, LARGE_ROUNDS = 448, 1.15, 5
 ROUNDS = {224: 25, 448: 15}
 
 
 def run(quick: bool) -> list[Row]:
-    """Measure forward, forward + backward, and bf16, one image at a time."""
+    """Measure forward, forward + backward, bf16 and the forward of ViT-L, one image at a time."""
     rows: list[Row] = []
     with use_threads(THREADS):
         for size in (112,) if quick else FORWARD_TARGETS:
             rows += _against_plain_vit(size, quick)
         rows.append(_bf16(112 if quick else 448, quick))
+        rows.append(_large_against_plain_vit(112 if quick else LARGE_SIZE, quick))
     return rows
 
 
-def make_backbone(image_size: int, *, quick: bool) -> ViTRVSABackbone:
-    """Make ViT-B + RVSA with random weights for an image size, a tiny one if quick."""
-    size = VIT_RVSA_SIZES["tiny" if quick else "base"]
+def make_backbone(image_size: int, *, quick: bool, size_name: str = "base") -> ViTRVSABackbone:
+    """Make ViT + RVSA of a published size with random weights, a tiny one if quick."""
+    size = VIT_RVSA_SIZES["tiny" if quick else size_name]
     return ViTRVSABackbone(ViTRVSAConfig(**(size | {"image_size": image_size})))
 
 
@@ -92,6 +95,21 @@ def _against_plain_vit(size: int, quick: bool) -> list[Row]:
             )
         )
     return rows
+
+
+def _large_against_plain_vit(size: int, quick: bool) -> Row:
+    backbone = make_backbone(size, quick=quick, size_name="large").eval()
+    plain = plain_vit(size, quick=quick, name="vit_large_patch16_224").eval()
+    image = torch.randn(1, 3, size, size)
+    sides = {"ours": forward(backbone, image), "plain": forward(plain, image)}
+    seconds = take_turns(sides, 2 if quick else LARGE_ROUNDS)
+    return Row(
+        case=f"forward, {size} px, ViT-L",
+        value=seconds.ratio("ours", "plain"),
+        unit="x",
+        at_most=LARGE_FORWARD_TARGET,
+        note=seconds.note("ours", "plain"),
+    )
 
 
 def _bf16(size: int, quick: bool) -> Row:

@@ -65,10 +65,12 @@ def use_threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def plain_vit(image_size: int, *, quick: bool = False) -> torch.nn.Module:
-    """Make timm's ViT-B/16 for an image size (a tiny one if quick), with random weights."""
+def plain_vit(
+    image_size: int, *, quick: bool = False, name: str = "vit_base_patch16_224"
+) -> torch.nn.Module:
+    """Make timm's ViT, B/16 by default (a tiny one if quick), with random weights."""
     tiny = {"embed_dim": 32, "depth": 2, "num_heads": 2} if quick else {}
-    return timm.create_model("vit_base_patch16_224", img_size=image_size, **tiny)
+    return timm.create_model(name, img_size=image_size, **tiny)
 
 
 def forward_of_plain_vit(*, quick: bool = False) -> Side:
