@@ -16,11 +16,12 @@ PIPELINE_TAGS = {
 USAGE = """\
 ```python
 from PIL import Image
-from mtp_hf.modeling import {model}, MTPImageProcessor
+from mtp_hf.modeling import {model}
+from transformers import AutoImageProcessor
 
-processor = MTPImageProcessor.from_pretrained("{repo}")
+processor = AutoImageProcessor.from_pretrained("{repo}")
 model = {model}.from_pretrained("{repo}").eval()
-inputs = processor(Image.open("scene.jpg"), return_tensors="pt")
+inputs = processor({images}, return_tensors="pt")
 ```
 """
 
@@ -41,13 +42,17 @@ def render_card(report: ConversionReport, config: PreTrainedConfig, source: str,
         tags=["remote-sensing", "aerial", "satellite", "vision"],
     )
     names = list((config.id2label or {}).values()) if tag != PIPELINE_TAGS["Backbone"] else []
+    images = 'Image.open("scene.jpg")'
+    if report.model.endswith("ForChangeDetection"):
+        images = 'Image.open("before.png"), Image.open("after.png")'
+    usage = USAGE.format(model=report.model, repo=repo, images=images)
     parts = [
         f"---\n{data.to_yaml()}\n---",
         f"# {report.family}",
         f"Weights of the original's `{source}` under the names of `{report.model}`; nothing was"
         f" trained. Method: [{PAPER}]({PAPER_URL}). The terms of the original weights and of the"
         " data they were trained on hold.",
-        "## Use\n\n" + USAGE.format(model=report.model, repo=repo).rstrip(),
+        "## Use\n\n" + usage.rstrip(),
         *(["## Classes\n\n" + ", ".join(map(str, names)) + "."] if names else []),
         "## Conversion\n\n```\n" + report.summary() + "\n```",
         "`conversion.json` tells what became of every key;"

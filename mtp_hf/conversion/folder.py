@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
+from transformers import BaseImageProcessor
 
 from mtp_hf.conversion.card import render_card
 from mtp_hf.conversion.checkpoint_file import Checkpoint, read_checkpoint
@@ -23,7 +24,26 @@ from mtp_hf.conversion.convert import Conversion, convert_state_dict
 from mtp_hf.conversion.original import LEFTOVERS, RECORD, relative_position_index
 from mtp_hf.conversion.report import ConversionReport
 from mtp_hf.hub.bundle import save_with_code
+from mtp_hf.modeling.image_processing_classification import ClassificationImageProcessor
+from mtp_hf.modeling.image_processing_detection import (
+    DetectionImageProcessor,
+    InstanceSegmentationImageProcessor,
+)
 from mtp_hf.modeling.image_processing_mtp import MTPImageProcessor
+from mtp_hf.modeling.image_processing_segmentation import (
+    ChangeDetectionImageProcessor,
+    SegmentationImageProcessor,
+)
+
+# End of a model's name -> its processor; other models take that of pretraining.
+PROCESSORS: dict[str, type[BaseImageProcessor]] = {
+    "ForImageClassification": ClassificationImageProcessor,
+    "ForObjectDetection": DetectionImageProcessor,
+    "ForOrientedObjectDetection": DetectionImageProcessor,
+    "ForInstanceSegmentation": InstanceSegmentationImageProcessor,
+    "ForSemanticSegmentation": SegmentationImageProcessor,
+    "ForChangeDetection": ChangeDetectionImageProcessor,
+}
 
 
 def convert_checkpoint(
@@ -107,10 +127,24 @@ def written_whole(path: Path) -> Iterator[Path]:
         shutil.rmtree(work, ignore_errors=True)
 
 
+def build_processor(model_name: str, side: int) -> BaseImageProcessor:
+    """Return the processor of a model.
+
+    Args:
+        model_name: class of the model.
+        side: in pixels, of the images that it learned from.
+    """
+    kind = next((x for end, x in PROCESSORS.items() if model_name.endswith(end)), MTPImageProcessor)
+    square = {"height": side, "width": side}
+    if kind is ClassificationImageProcessor:  # 256 and 224 where published
+        return kind(size={"shortest_edge": side * 8 // 7}, crop_size=square)
+    return kind(size=square)
+
+
 def _write(conversion: Conversion, checkpoint: Checkpoint, name: str, folder: Path) -> None:
-    side = _input_side(conversion.config)
-    processor = MTPImageProcessor(size={"height": side, "width": side})
-    save_with_code(conversion.build_model(), processor, folder)
+    model = conversion.build_model()
+    processor = build_processor(type(model).__name__, _input_side(conversion.config))
+    save_with_code(model, processor, folder)
     record = {
         "source": name,
         "row": conversion.family,

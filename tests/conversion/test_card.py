@@ -34,6 +34,7 @@ def test_card_says_where_the_weights_are_from_and_what_was_assumed():
     card = _card("siamese_unet")
     assert "original's `x.pth`" in card
     assert 'SiameseUNetForChangeDetection.from_pretrained("lab/net")' in card
+    assert 'processor(Image.open("before.png"), Image.open("after.png")' in card
     assert "unchanged, changed" in card
     assert "tensors converted" in card and "assumed: out_indices" in card
 

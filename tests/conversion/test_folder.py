@@ -7,7 +7,7 @@ import torch
 from transformers import AutoConfig, AutoImageProcessor
 
 from mtp_hf.conversion import folder as folder_module
-from mtp_hf.conversion.folder import convert_checkpoint, written_whole
+from mtp_hf.conversion.folder import build_processor, convert_checkpoint, written_whole
 from mtp_hf.conversion.original import LEFTOVERS, RECORD, restore_original
 from tests.conversion.tiny_originals import TINY_FAMILIES, tiny_model, tiny_original
 
@@ -124,3 +124,27 @@ def test_wrong_data_set_is_refused_with_both_counts(tmp_path):
     with pytest.raises(ValueError, match=message):
         convert_checkpoint(source, tmp_path / "out", dataset="dior")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "processor"),
+    [
+        ("SiameseUNetForChangeDetection", "ChangeDetectionImageProcessor"),
+        ("UperNetRSForSemanticSegmentation", "SegmentationImageProcessor"),
+        ("OrientedRCNNForOrientedObjectDetection", "DetectionImageProcessor"),
+        ("RetinaNetForObjectDetection", "DetectionImageProcessor"),
+        ("MaskRCNNForInstanceSegmentation", "InstanceSegmentationImageProcessor"),
+        ("MTPForPreTraining", "MTPImageProcessor"),
+        ("ViTRVSABackbone", "MTPImageProcessor"),
+    ],
+)
+def test_processor_is_that_of_the_task(model, processor):
+    built = build_processor(model, 384)
+    assert type(built).__name__ == processor
+    assert (built.size.height, built.size.width) == (384, 384)
+
+
+def test_scenes_are_cropped_to_the_side_of_the_model():
+    built = build_processor("InternImageForImageClassification", 224)
+    assert type(built).__name__ == "ClassificationImageProcessor"
+    assert (built.size.shortest_edge, built.crop_size.height) == (256, 224)
