@@ -127,14 +127,16 @@ def written_whole(path: Path) -> Iterator[Path]:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def build_processor(model_name: str, side: int) -> BaseImageProcessor:
+def build_processor(model_name: str, side: int | None) -> BaseImageProcessor:
     """Return the processor of a model.
 
     Args:
         model_name: class of the model.
-        side: in pixels, of the images that it learned from.
+        side: in pixels, of the images that it learned from; None takes the task's usual size.
     """
     kind = next((x for end, x in PROCESSORS.items() if model_name.endswith(end)), MTPImageProcessor)
+    if side is None:
+        return kind()
     square = {"height": side, "width": side}
     if kind is ClassificationImageProcessor:  # 256 and 224 where published
         return kind(size={"shortest_edge": side * 8 // 7}, crop_size=square)
@@ -143,7 +145,9 @@ def build_processor(model_name: str, side: int) -> BaseImageProcessor:
 
 def _write(conversion: Conversion, checkpoint: Checkpoint, name: str, folder: Path) -> None:
     model = conversion.build_model()
-    processor = build_processor(type(model).__name__, _input_side(conversion.config))
+    assumed = "image_size" in conversion.report.assumed  # by the backbone, whatever the task
+    side = None if assumed else _input_side(conversion.config)
+    processor = build_processor(type(model).__name__, side)
     save_with_code(model, processor, folder)
     record = {
         "source": name,

@@ -148,3 +148,10 @@ def test_scenes_are_cropped_to_the_side_of_the_model():
     built = build_processor("InternImageForImageClassification", 224)
     assert type(built).__name__ == "ClassificationImageProcessor"
     assert (built.size.shortest_edge, built.crop_size.height) == (256, 224)
+
+
+def test_size_that_no_key_tells_is_the_usual_one_of_the_task_or_as_set(tmp_path):
+    source = _file(tmp_path, tiny_original("internimage_classifier"))
+    for settings, side in ({}, 224), ({"image_size": 56}, 56):
+        convert_checkpoint(source, tmp_path / "out", settings=settings, overwrite=True)
+        assert AutoImageProcessor.from_pretrained(tmp_path / "out").crop_size.height == side
