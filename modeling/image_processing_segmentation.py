@@ -58,7 +58,9 @@ class ChangeDetectionImageProcessor(MTPImageProcessor):
     do_pad = False
     model_input_names = ["pixel_values", "pixel_values_post", "sizes"]
 
-    def __call__(self, images: Any, images_post: Any, **kwargs: Any) -> BatchFeature:
+    def __call__(  # type: ignore[override]
+        self, images: Any, images_post: Any, **kwargs: Any
+    ) -> BatchFeature:
         """Prepare both images of each pair alike.
 
         Args:
