@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -13,6 +11,7 @@ from mtp_hf.modeling.configuration_mtp import MTPPreTrainingConfig
 from mtp_hf.modeling.image_processing_mtp import MTPImageProcessor
 from mtp_hf.modeling.modeling_mtp import MTPForPreTraining
 from mtp_hf.modeling.modeling_vit_rvsa import ViTRVSABackbone, ViTRVSAModel
+from tests.without_package import run_without_package
 
 # Weights come back bit for bit; outputs may differ by rounding, because the kernels that torch
 # chooses depend on where in memory the weights lie (seen: 1.2e-7 on values up to 3).
@@ -20,12 +19,7 @@ ROUNDING = {"rtol": 0.0, "atol": 1e-6}
 
 # Runs where the package cannot be imported: only the files beside the weights are there.
 REMOTE = """
-import sys, torch
-class NoPackage:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] == "mtp_hf":
-            raise ImportError(name)
-sys.meta_path.insert(0, NoPackage())
+import torch
 from transformers import AutoImageProcessor, AutoModel, AutoModelForPreTraining
 folder, work = sys.argv[1:]
 images = torch.load(f"{work}/images.pt")
@@ -36,7 +30,6 @@ encoder = AutoModel.from_pretrained(f"{folder}/encoder", **trusted).eval()
 maps = model.backbone(images).feature_maps
 tokens = encoder(images).last_hidden_state
 found = model.predict(images, "sior")
-assert "mtp_hf" not in sys.modules
 torch.save((processor.size.height, maps, tokens, found), f"{work}/remote.pt")
 """
 
@@ -92,14 +85,7 @@ def test_the_code_beside_the_weights_loads_without_the_package(
     torch.save(images, tmp_path / "images.pt")
     monkeypatch.setenv("HF_MODULES_CACHE", str(tmp_path))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    done = subprocess.run(
-        [sys.executable, "-c", REMOTE, str(bundle), str(tmp_path)],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_without_package(REMOTE, str(bundle), str(tmp_path), folder=tmp_path)
     side, maps, tokens, found = torch.load(tmp_path / "remote.pt")
     assert side == 112
     expected = network.backbone(images).feature_maps

@@ -1,8 +1,5 @@
 """The code beside the weights of dense models loads them where the package is not installed."""
 
-import subprocess
-import sys
-
 import pytest
 import torch
 
@@ -17,15 +14,11 @@ from mtp_hf.modeling.modeling_siamese_unet import SiameseUNetForChangeDetection
 from mtp_hf.modeling.modeling_upernet_rs import UperNetRSForSemanticSegmentation
 from mtp_hf.modeling.modeling_vit_rvsa_classification import ViTRVSAForImageClassification
 from tests.tiny_models import TINY_BACKBONE
+from tests.without_package import run_without_package
 
 # Run in a process of its own: folder, Auto class.
 REMOTE = """
-import sys, torch
-class NoPackage:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] == "mtp_hf":
-            raise ImportError(name)
-sys.meta_path.insert(0, NoPackage())
+import torch
 import transformers
 folder, auto_class = sys.argv[1:]
 trusted = {"trust_remote_code": True}
@@ -33,7 +26,7 @@ processor = transformers.AutoImageProcessor.from_pretrained(folder, **trusted)
 model = getattr(transformers, auto_class).from_pretrained(folder, **trusted).eval()
 with torch.no_grad():
     logits = model(*torch.load(f"{folder}/images.pt")).logits
-assert "mtp_hf" not in sys.modules and processor.size.height == 112
+assert processor.size.height == 112
 torch.save(logits, f"{folder}/logits.pt")
 """
 WIDTHS = {"hidden_sizes": [16, 16, 16, 16]}
@@ -71,14 +64,7 @@ def test_model_gives_equal_logits_through_its_own_code(kind, tmp_path, monkeypat
     torch.save(images, tmp_path / "images.pt")
     monkeypatch.setenv("HF_MODULES_CACHE", str(tmp_path / "modules"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    done = subprocess.run(
-        [sys.executable, "-c", REMOTE, str(tmp_path), AUTO_CLASSES[kind]],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_without_package(REMOTE, str(tmp_path), AUTO_CLASSES[kind], folder=tmp_path)
     with torch.no_grad():
         expected = model(*images).logits
     torch.testing.assert_close(torch.load(tmp_path / "logits.pt"), expected, rtol=1e-4, atol=1e-5)

@@ -1,8 +1,5 @@
 """The code beside a detection model's weights loads it where the package is not installed."""
 
-import subprocess
-import sys
-
 import pytest
 import torch
 
@@ -12,21 +9,17 @@ from mtp_hf.modeling.image_processing_detection import DetectionImageProcessor
 from mtp_hf.modeling.modeling_oriented_rcnn import OrientedRCNNForOrientedObjectDetection
 from mtp_hf.modeling.modeling_retinanet import RetinaNetForObjectDetection
 from tests.tiny_models import TINY_BACKBONE, TINY_TWO_STAGE
+from tests.without_package import run_without_package
 
 REMOTE = """
-import sys, torch
-class NoPackage:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] == "mtp_hf":
-            raise ImportError(name)
-sys.meta_path.insert(0, NoPackage())
+import torch
 import transformers
 folder, auto_class = sys.argv[1:]
 trusted = {"trust_remote_code": True}
 processor = transformers.AutoImageProcessor.from_pretrained(folder, **trusted)
 model = getattr(transformers, auto_class).from_pretrained(folder, **trusted).eval()
 scores = model(torch.load(f"{folder}/images.pt")).scores
-assert "mtp_hf" not in sys.modules and processor.size.height == 112
+assert processor.size.height == 112
 torch.save(scores, f"{folder}/scores.pt")
 """
 
@@ -62,13 +55,6 @@ def test_model_and_processor_travel_with_their_code(
     torch.save(images, tmp_path / "images.pt")
     monkeypatch.setenv("HF_MODULES_CACHE", str(tmp_path / "modules"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    done = subprocess.run(
-        [sys.executable, "-c", REMOTE, str(tmp_path), auto_class],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_without_package(REMOTE, str(tmp_path), auto_class, folder=tmp_path)
     found = torch.load(tmp_path / "scores.pt")
     torch.testing.assert_close(found, model(images).scores, rtol=1e-4, atol=1e-5)

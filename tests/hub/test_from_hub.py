@@ -1,9 +1,6 @@
 """Claims about networks loaded by name: push, `from_pretrained`, the same outputs as before."""
 
-import os
 import re
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -29,6 +26,7 @@ from mtp_hf import (
 from mtp_hf.hub.push import push_run, repo_names
 from tests.hub.loopback_client import client_of
 from tests.hub.loopback_hub import LoopbackHub
+from tests.without_package import run_without_package
 
 ENCODER, MODEL = "mtp/vit-l-rvsa", "mtp/vit-l-rvsa-pretraining"
 # Weights come back bit for bit; outputs may differ by rounding, because the kernels that torch
@@ -39,12 +37,7 @@ PREDICTED = {"rtol": 0.0, "atol": 1e-3}
 
 # Runs where the package cannot be imported: all code comes from the Hub.
 WITHOUT_PACKAGE = """
-import sys, torch
-class NoPackage:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] == "mtp_hf":
-            raise ImportError(name)
-sys.meta_path.insert(0, NoPackage())
+import torch
 from transformers import (
     AutoBackbone, AutoConfig, AutoImageProcessor, AutoModel, AutoModelForPreTraining
 )
@@ -64,7 +57,6 @@ with torch.no_grad():
     results["predictions"] = network.predict(images, "sior")
     modules = (network, network.config, network.backbone, network.backbone.config)
     results["modules"] = [type(each).__module__ for each in modules]
-assert "mtp_hf" not in sys.modules
 torch.save(results, f"{folder}/results.pt")
 """
 
@@ -86,15 +78,9 @@ def without_package(published, images, tmp_path_factory):
     """What a process without the package computed."""
     folder = tmp_path_factory.mktemp("elsewhere")
     torch.save(images, folder / "images.pt")
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_PACKAGE, ENCODER, MODEL, str(folder)],
-        cwd=folder,
-        env=os.environ | published,
-        capture_output=True,
-        text=True,
-        timeout=240,
+    run_without_package(
+        WITHOUT_PACKAGE, ENCODER, MODEL, str(folder), folder=folder, environment=published
     )
-    assert done.returncode == 0, done.stderr[-3000:]
     return torch.load(folder / "results.pt")
 
 

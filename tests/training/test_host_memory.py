@@ -17,9 +17,10 @@ if sys.argv[1] == "keep":
 torch.set_num_threads(1)
 def step():
     return float((torch.ones(2**24) * 2 + 1).sum())  # tensors of 64 MiB
-step()
+for _ in range(5):  # the pool grows until its holes fit
+    step()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(5):
+for _ in range(10):
     assert step() == 3 * 2**24
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
@@ -33,8 +34,9 @@ def _page_faults(how):
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's malloc")
 def test_pages_of_freed_tensors_are_used_again():
     a_tensor = 2**26 // resource.getpagesize()
-    assert _page_faults("keep") <= 2 * a_tensor  # the pool may still grow once
-    assert _page_faults("give back") >= 5 * 2 * a_tensor
+    given_back = _page_faults("give back")
+    assert given_back >= 10 * 2 * a_tensor
+    assert _page_faults("keep") <= given_back / 5  # holes may still join and the pool grow
 
 
 def test_another_c_library_is_left_alone(monkeypatch):
