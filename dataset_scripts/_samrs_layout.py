@@ -12,6 +12,8 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mtp_hf.dataset_scripts._files import find_folder
+
 SET_FOLDERS = {
     "sota": ("dotav2_1024", "sota"),
     "sota_rbb": ("dotav2_1024_rbb", "sota_rbb"),
@@ -22,7 +24,6 @@ MASK_PREFIX = {"sota": "hbox", "sota_rbb": "rhbox", "sior": "hbox", "fast": "rhb
 IMAGE_FOLDERS = ("images", "jpegimages-trainval")
 TEST_IMAGE_FOLDER = "jpegimages-test"
 BOX_FOLDERS = ("rbbtxts", "oriented bounding boxes")
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif")
 LIST_NAMES = {"train": ("train.txt",), "validation": ("valid.txt", "val.txt")}
 MAX_DEPTH = 3
 
@@ -70,7 +71,7 @@ def find_layout(config_name: str, data_dir: str | Path, include_test: bool = Fal
             f"({' or '.join(SET_FOLDERS[config_name])}) or the SAMRS root above it"
         )
     folder, images = _find_set(config_name, root)
-    if include_test and (tests := _child(folder, TEST_IMAGE_FOLDER)):
+    if include_test and (tests := find_folder(folder, TEST_IMAGE_FOLDER)):
         images.append(tests)
     found = [path for path in sorted(_subfolders(folder)) if path not in images]
     prefix = MASK_PREFIX[config_name]
@@ -90,27 +91,6 @@ def find_layout(config_name: str, data_dir: str | Path, include_test: bool = Fal
     )
 
 
-def index_files(folders: tuple[str, ...], suffixes: tuple[str, ...]) -> dict[str, str]:
-    """Paths by stem, sorted by stem.
-
-    Raises:
-        ValueError: two files share a stem.
-    """
-    paths: dict[str, str] = {}
-    for folder in folders:
-        for name in sorted(os.listdir(folder)):
-            stem, suffix = os.path.splitext(name)
-            if suffix.lower() not in suffixes or name.startswith("."):
-                continue
-            if stem in paths:
-                raise ValueError(
-                    f"{os.path.join(folder, name)}: image id {stem!r} is also that of "
-                    f"{paths[stem]}; expected one file an id"
-                )
-            paths[stem] = os.path.join(folder, name)
-    return dict(sorted(paths.items()))
-
-
 def _find_set(config_name: str, root: Path) -> tuple[Path, list[Path]]:
     owner = root.parent if root.name.lower() == "trainval" else root
     for other, names in SET_FOLDERS.items():
@@ -119,9 +99,9 @@ def _find_set(config_name: str, root: Path) -> tuple[Path, list[Path]]:
                 f"{root}: this is the folder of config {other!r}, but config {config_name!r} was "
                 f"asked for; expected {' or '.join(SET_FOLDERS[config_name])}"
             )
-    named = [child for name in SET_FOLDERS[config_name] if (child := _child(root, name))]
+    named = [child for name in SET_FOLDERS[config_name] if (child := find_folder(root, name))]
     for folder in (*named, root):
-        for inner in (_child(folder, "trainval"), folder):
+        for inner in (find_folder(folder, "trainval"), folder):
             if inner and (images := _direct_images(inner)):
                 return inner, images
     raise FileNotFoundError(
@@ -132,21 +112,12 @@ def _find_set(config_name: str, root: Path) -> tuple[Path, list[Path]]:
 
 
 def _direct_images(folder: Path) -> list[Path]:
-    return [child for name in IMAGE_FOLDERS if (child := _child(folder, name))][:1]
+    return [child for name in IMAGE_FOLDERS if (child := find_folder(folder, name))][:1]
 
 
 def _image_folders(folder: Path) -> bool:
-    inner = _child(folder, "trainval")
+    inner = find_folder(folder, "trainval")
     return bool(_direct_images(folder) or (inner and _direct_images(inner)))
-
-
-def _child(folder: Path, name: str) -> Path | None:
-    """Subfolder of this name in any case."""
-    exact = folder / name
-    if exact.is_dir():
-        return exact
-    matches = [p for p in sorted(folder.iterdir()) if p.name.lower() == name and p.is_dir()]
-    return matches[0] if matches else None
 
 
 def _subfolders(folder: Path, depth: int = MAX_DEPTH) -> list[Path]:

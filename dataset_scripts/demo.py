@@ -1,7 +1,7 @@
 """Write small made-up sets in the three SAMRS layouts, to try pretraining without a download.
 
     root = demo_root()                         # once per machine, in the Hugging Face cache
-    rows = load_samrs("sior", root, "train")   # the same builder that reads the real sets
+    rows = load_dataset("samrs", "sior", data_dir=root, split="train")  # as the real sets
 
 Pictures, masks and boxes are computed: the mask of an object is its visible shape, its rotated box
 comes from the pose it was drawn with. Image number i of a split is a function of the seed and i

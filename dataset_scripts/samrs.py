@@ -1,6 +1,6 @@
 """Builder of the SAMRS pretraining sets: SOTA, SOTA-RBB, SIOR and FAST.
 
-    rows = load_samrs("sior", "samrs", "train")
+    rows = load_dataset("samrs", "sior", data_dir="samrs", split="train")
     builder = Samrs(config_name="sior", data_dir="samrs"); builder.download_and_prepare()
 
 A row holds one image with three kinds of annotation: `semantic_mask` (gray map as published,
@@ -15,23 +15,22 @@ Source: SAMRS (Wang et al. 2023) and MTP (Wang et al. 2024); file formats in `_s
 folders in `_samrs_layout.py`.
 """
 
-import contextlib
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import datasets
 import numpy as np
-from datasets.exceptions import DatasetGenerationError
 
+from mtp_hf.dataset_scripts._builder import FilesBuilder, FilesConfig
+from mtp_hf.dataset_scripts._files import IMAGE_SUFFIXES, index_files
 from mtp_hf.dataset_scripts._readers import AnnotationError, read_coco_json, read_image_list
 from mtp_hf.dataset_scripts._samrs_layout import (
-    IMAGE_SUFFIXES,
     TEST_IMAGE_FOLDER,
     SamrsLayout,
     find_layout,
-    index_files,
 )
 from mtp_hf.dataset_scripts._samrs_rows import SamrsRowReader
 from mtp_hf.dataset_scripts.class_names import FAST_CLASSES, SIOR_CLASSES, SOTA_CLASSES
@@ -60,21 +59,19 @@ TASK_FOLDERS = {
 
 
 @dataclass
-class SamrsConfig(datasets.BuilderConfig):
+class SamrsConfig(FilesConfig):
     """Options of one set.
 
     Attributes:
         tasks: annotation kinds to read, of `SAMRS_TASKS`; None for all the set has.
         include_test: also read `JPEGImages-test` of SIOR, which are test images of DIOR.
         validation_fraction: share of images for validation where there are no list files.
-        split_seed: seed of that split.
         check_maps: decode every gray map once to check its values.
     """
 
     tasks: tuple[str, ...] | list[str] | None = None
     include_test: bool = False
     validation_fraction: float = 0.05  # SAMRS: 95 % / 5 %
-    split_seed: int = 0
     check_maps: bool = True
 
     def layout(self) -> SamrsLayout:
@@ -101,19 +98,19 @@ class SamrsConfig(datasets.BuilderConfig):
             )
         return tuple(task for task in offered if task in asked)
 
+    def fingerprint(self) -> str:
+        """Hash of the set's own files; the root may hold other sets."""
+        return self.layout().fingerprint()
+
     def create_config_id(
         self, config_kwargs: dict[str, Any], custom_features: datasets.Features | None = None
     ) -> str:
-        """Name of the cache folder: set, options and fingerprint of the files."""
-        options = {name: value for name, value in config_kwargs.items() if value is not None}
-        options["tasks"] = ",".join(self.resolved_tasks())
-        if self.data_dir is not None:
-            options["data_dir"] = str(Path(self.data_dir).expanduser().resolve())
-            options["files"] = self.layout().fingerprint()
+        """Name of the cache folder, with the tasks spelled one way."""
+        options = {**config_kwargs, "tasks": ",".join(self.resolved_tasks())}
         return super().create_config_id(options, custom_features)
 
 
-class Samrs(datasets.GeneratorBasedBuilder):
+class Samrs(FilesBuilder):
     """Read one SAMRS set from the files as published; splits `train` and `validation`."""
 
     VERSION = datasets.Version("1.0.0")
@@ -135,82 +132,36 @@ class Samrs(datasets.GeneratorBasedBuilder):
             license="research purpose only; the terms of DOTA, DIOR and FAIR1M hold as well",
         )
 
-    def _split_generators(
-        self, dl_manager: datasets.DownloadManager
-    ) -> list[datasets.SplitGenerator]:
+    def find_records(self, root: Path) -> dict[str, Sequence[str]]:
+        """Picture files of each split."""
         layout = self.config.layout()
         _check_annotations(self.config, layout)
         images = index_files(layout.images, IMAGE_SUFFIXES)
         splits = _split_ids(self.config, layout, images)
-        return [
-            datasets.SplitGenerator(
-                name=split,
-                # The one list here is what num_proc and streaming divide.
-                gen_kwargs={"image_paths": [images[i] for i in image_ids], "layout": layout},
-            )
-            for split, image_ids in splits.items()
-        ]
+        return {split: [images[i] for i in image_ids] for split, image_ids in splits.items()}
 
-    def _generate_examples(
-        self, image_paths: list[str], layout: SamrsLayout
-    ) -> Iterator[tuple[str, dict[str, Any]]]:
-        tasks = self.config.resolved_tasks()
+    def read_record(self, record: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Row of one picture."""
+        yield Path(record).stem, self._reader.read(record)
+
+    def _generate_examples(self, records: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+        before = self._reader.num_background
+        yield from super()._generate_examples(records)
+        logger.info(
+            f"{self._reader.layout.folder}: {self._reader.num_background - before} of "
+            f"{len(records)} images have no object and no gray map; theirs is all background"
+        )
+
+    @functools.cached_property
+    def _reader(self) -> SamrsRowReader:
+        layout, tasks = self.config.layout(), self.config.resolved_tasks()
         reader = SamrsRowReader(
             layout, SAMRS_CLASSES[self.config.name], tasks, self.config.check_maps
         )
         if layout.instances is None and layout.instance_json:
             files = [read_coco_json(path) for path in layout.instance_json]
             reader.json_instances = {stem: rows for file in files for stem, rows in file.items()}
-        for path in image_paths:
-            yield Path(path).stem, reader.read(path)
-        logger.info(
-            f"{layout.folder}: {reader.num_background} of {len(image_paths)} images have no object "
-            "and no gray map; theirs is all background"
-        )
-
-    def _prepare_split_single(self, *args: Any, **kwargs: Any) -> Iterator[tuple]:
-        """Let our own messages through; the library hides them behind a general one."""
-        try:
-            yield from super()._prepare_split_single(*args, **kwargs)
-        except DatasetGenerationError as error:
-            if isinstance(error.__cause__, AnnotationError):
-                raise error.__cause__ from None
-            raise
-
-
-def load_samrs(
-    config: str,
-    data_dir: str | Path,
-    split: str,
-    cache_dir: str | Path | None = None,
-    *,
-    tasks: tuple[str, ...] | list[str] | None = None,
-    num_proc: int | None = None,
-    quiet: bool = True,
-) -> datasets.Dataset:
-    """Prepare one set once and open a split of it.
-
-    Args:
-        config: one of `SAMRS_TASKS`.
-        data_dir: folder of the set, or the SAMRS root above it.
-        split: `train` or `validation`.
-        cache_dir: where the prepared copy goes; None for the default of `datasets`.
-        tasks: annotation kinds to read; None for all the set has.
-        num_proc: processes that read files; None for one.
-        quiet: no progress bars.
-
-    Returns:
-        Rows with the columns of `samrs_features`.
-    """
-    builder = Samrs(
-        config_name=config,
-        data_dir=str(data_dir),
-        cache_dir=None if cache_dir is None else str(cache_dir),
-        **({} if tasks is None else {"tasks": list(tasks)}),
-    )
-    with _no_progress_bars() if quiet else contextlib.nullcontext():
-        builder.download_and_prepare(num_proc=num_proc)
-        return builder.as_dataset(split)
+        return reader
 
 
 def samrs_features(class_names: list[str]) -> datasets.Features:
@@ -323,14 +274,3 @@ def _draw_split(
         "train": [i for i in image_ids if i not in validation],
         "validation": [i for i in image_ids if i in validation],
     }
-
-
-@contextlib.contextmanager
-def _no_progress_bars() -> Iterator[None]:
-    were_on = datasets.are_progress_bars_disabled() is False
-    datasets.disable_progress_bars()
-    try:
-        yield
-    finally:
-        if were_on:
-            datasets.enable_progress_bars()

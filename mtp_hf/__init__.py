@@ -57,7 +57,7 @@ _LAZY = {
     "demo_root": "mtp_hf.dataset_scripts.demo",
     "draw_comparison": "mtp_hf.visualize",
     "draw_sample": "mtp_hf.visualize",
-    "load_samrs": "mtp_hf.dataset_scripts.samrs",
+    "load_dataset": "mtp_hf.dataset_scripts.loading",
 }
 
 __all__ = [

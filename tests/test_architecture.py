@@ -13,7 +13,15 @@ SOURCES = [path for package in PACKAGES for path in sorted((ROOT / package).rglo
 MODELING = sorted((ROOT / "modeling").glob("*.py"))
 MAY_IMPORT = {
     "modeling": {"torch", "torchvision", "transformers", "huggingface_hub"},
-    "dataset_scripts": {"datasets", "numpy", "PIL", "defusedxml", "pycocotools", "tqdm"},
+    "dataset_scripts": {
+        "datasets",
+        "numpy",
+        "PIL",
+        "defusedxml",
+        "pycocotools",
+        "rasterio",
+        "tqdm",
+    },
 }
 # Converters stay at home, so they may read weight files.
 AT_HOME = {"modeling": {"safetensors"}}

@@ -19,7 +19,8 @@ from mtp_hf.data.multi_dataset import (
 from mtp_hf.data.samples import samrs_row_to_sample
 from mtp_hf.data.transforms import pretraining_eval_transforms, pretraining_train_transforms
 from mtp_hf.dataset_scripts.demo import demo_root
-from mtp_hf.dataset_scripts.samrs import SAMRS_CLASSES, load_samrs
+from mtp_hf.dataset_scripts.loading import load_dataset
+from mtp_hf.dataset_scripts.samrs import SAMRS_CLASSES
 from mtp_hf.training.recipe_schema import DEMO_ROOT, Recipe, micro_batch_sizes
 
 
@@ -70,7 +71,9 @@ def load_sources(
         transforms = pretraining_eval_transforms(recipe.data.image_size)
     sources = {}
     for name, source in recipe.data.sources.items():
-        rows = load_samrs(source.config, root, split, tasks=source.tasks)
+        rows = load_dataset(
+            "samrs", source.config, data_dir=root, split=split, tasks=list(source.tasks), quiet=True
+        )
         limits = [n for n in (limit, recipe.data.limit_samples) if n is not None]
         if not len(rows):
             raise ValueError(f"data.sources.{name}: the {split} split of {root} has no image")

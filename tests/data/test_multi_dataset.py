@@ -23,6 +23,7 @@ from mtp_hf.data.transforms import (
     pretraining_eval_transforms,
     pretraining_train_transforms,
 )
+from mtp_hf.dataset_scripts.loading import load_dataset
 
 LENGTHS = {"sota": 5, "sior": 7, "fast": 3}
 SIZES = {"sota": 2, "sior": 1, "fast": 3}
@@ -297,9 +298,8 @@ def test_eval_batches_do_not_mix_sources():
 
 @pytest.mark.parametrize(("config", "num_classes"), [("sota_rbb", 18), ("sior", 20), ("fast", 37)])
 def test_rows_of_the_samrs_builder_pass_through(config, num_classes, shared_dir, tmp_path):
-    samrs = pytest.importorskip("mtp_hf.dataset_scripts.samrs")
     folder = shared_dir / "data" / "samrs_mini"
-    rows = samrs.load_samrs(config, folder, "train", cache_dir=tmp_path).select(range(4))
+    rows = load_dataset("samrs", config, data_dir=folder, split="train[:4]", cache_dir=tmp_path)
     reader = partial(samrs_row_to_sample, dataset=config, num_classes=num_classes)
     source = SourceDataset(config, rows, reader, pretraining_train_transforms(224))
     dataset = MultiSourceDataset({config: source})

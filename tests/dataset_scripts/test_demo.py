@@ -16,7 +16,7 @@ from mtp_hf.dataset_scripts import demo as demo_module
 from mtp_hf.dataset_scripts._readers import read_oriented_xml, read_polygon_text
 from mtp_hf.dataset_scripts._safe_pickle import read_pickle
 from mtp_hf.dataset_scripts.demo import DEMO_SETS, demo_root, draw_image, make_demo
-from mtp_hf.dataset_scripts.samrs import load_samrs
+from mtp_hf.dataset_scripts.loading import load_dataset
 
 TINY = {"num_train": 2, "num_validation": 1, "image_size": 64}
 
@@ -136,7 +136,10 @@ def test_the_cached_copy_is_under_hf_home_and_can_be_loaded(tmp_path, monkeypatc
     folder = demo_root(**TINY)
     assert folder.parent == tmp_path / "hf/mtp_hf"
     assert folder.name.startswith("demo-")
-    assert load_samrs("sior", folder, "train", tmp_path / "cache").num_rows == 2
+    rows = load_dataset(
+        "samrs", "sior", data_dir=folder, split="train", cache_dir=tmp_path / "cache"
+    )
+    assert rows.num_rows == 2
     assert json.loads((folder / "demo.json").read_text())["num_train"] == 2
 
 

@@ -15,11 +15,11 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from mtp_hf.dataset_scripts._readers import AnnotationError
+from mtp_hf.dataset_scripts.loading import load_dataset
 from mtp_hf.dataset_scripts.samrs import (
     SAMRS_CLASSES,
     SAMRS_TASKS,
     Samrs,
-    load_samrs,
     samrs_features,
 )
 from tests.fakes import (
@@ -56,6 +56,12 @@ def cache(tmp_path_factory) -> Path:
 
 def builder(config: str, root: Path, cache: Path, **options) -> Samrs:
     return Samrs(config_name=config, data_dir=str(root), cache_dir=str(cache), **options)
+
+
+def load_samrs(config: str, root: Path, split: str, cache: Path, **options) -> datasets.Dataset:
+    return load_dataset(
+        "samrs", config, data_dir=root, split=split, cache_dir=cache, quiet=True, **options
+    )
 
 
 def check_rows(rows: datasets.Dataset, num_classes: int) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mtp_hf.dataset_scripts._samrs_layout import SET_FOLDERS, find_layout, index_files
+from mtp_hf.dataset_scripts._samrs_layout import SET_FOLDERS, find_layout
 from tests.fakes import SAMRS_FOLDERS, mask_folder, write_samrs_by_hand
 
 
@@ -129,18 +129,3 @@ def test_fingerprint_follows_every_file_that_decides_rows(root, change):
     else:
         path.write_bytes((path.read_bytes() if path.exists() else b"") + b" ")
     assert layout.fingerprint() != before
-
-
-def test_files_are_indexed_by_stem_in_order(tmp_path):
-    for name in ("b.png", "a.JPG", "c.txt", ".d.png"):
-        (tmp_path / name).touch()
-    index = index_files((str(tmp_path),), (".png", ".jpg"))
-    assert list(index) == ["a", "b"]
-    assert index["a"] == str(tmp_path / "a.JPG")
-
-
-def test_two_files_of_one_id_are_an_error(tmp_path):
-    for name in ("a.png", "a.jpg"):
-        (tmp_path / name).touch()
-    with pytest.raises(ValueError, match=r"a.png: image id 'a' is also that of .*a.jpg"):
-        index_files((str(tmp_path),), (".png", ".jpg"))

@@ -1,0 +1,82 @@
+"""Open a data set by name: prepared once and cached, or streamed from its files."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import datasets
+
+from mtp_hf.dataset_scripts import get_builder
+
+AnyDataset = (
+    datasets.Dataset
+    | datasets.DatasetDict
+    | datasets.IterableDataset
+    | datasets.IterableDatasetDict
+)
+
+
+def load_dataset(
+    name: str,
+    config: str | None = None,
+    *,
+    data_dir: str | Path,
+    split: str | None = None,
+    streaming: bool = False,
+    cache_dir: str | Path | None = None,
+    num_proc: int | None = None,
+    quiet: bool = False,
+    **options: Any,
+) -> AnyDataset:
+    """Open a data set from the files as people download them.
+
+    Args:
+        name: one of `BUILDERS`.
+        config: variant of the set; None for its first one.
+        data_dir: folder of the files.
+        split: such as `train`, or a slice such as `train[:100]`; None for all splits.
+        streaming: read rows while they are asked for, without preparing a copy.
+        cache_dir: where the prepared copy goes; None for the default of `datasets`.
+        num_proc: processes that read files; None for one.
+        quiet: no progress bars.
+        **options: fields of the builder's config, such as `split_seed`, `on_error`, `tile_size`.
+
+    Returns:
+        A dataset, or one for each split; iterable ones if streamed.
+
+    Raises:
+        ValueError: there is no such set, config, option or split, or a file cannot be right.
+        FileNotFoundError: the folder, or a part of the set in it, is not there.
+    """
+    builder_class = get_builder(name)
+    known = list(builder_class.builder_configs)
+    if config is None:
+        config = known[0]
+    if config not in known:
+        raise ValueError(f"data set {name!r} has no config {config!r}; expected one of {known}")
+    fields = set(builder_class.BUILDER_CONFIG_CLASS.__dataclass_fields__)
+    if unknown := set(options) - fields:
+        raise ValueError(f"data set {name!r} has no option {sorted(unknown)[0]!r}")
+    builder = builder_class(
+        config_name=config,
+        data_dir=str(data_dir),
+        cache_dir=None if cache_dir is None else str(cache_dir),
+        **options,
+    )
+    if streaming:
+        return builder.as_streaming_dataset(split)
+    with _no_progress_bars() if quiet else contextlib.nullcontext():
+        builder.download_and_prepare(num_proc=num_proc)
+        return builder.as_dataset(split)
+
+
+@contextlib.contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    were_on = datasets.are_progress_bars_disabled() is False
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if were_on:
+            datasets.enable_progress_bars()
