@@ -1,0 +1,64 @@
+"""The table of facts: complete for every builder, and of a form that cards and lists can use."""
+
+import pytest
+
+from mtp_hf.dataset_scripts import BUILDERS, get_builder
+from mtp_hf.dataset_scripts.facts import FACTS, Paper
+
+# Folders of users: no page, no paper.
+OWN = {name for name in BUILDERS if name.endswith("_folder")}
+# Identifiers of the Hub that are used here.
+HUB_LICENSES = {"mit", "cc-by-sa-4.0", "cc-by-nc-sa-4.0", "other"}
+
+
+def test_every_published_set_has_facts():
+    assert set(BUILDERS) - OWN <= set(FACTS)
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_facts_are_whole(name):
+    facts = FACTS[name]
+    assert facts.homepage.startswith(("https://", "http://")) and not facts.homepage.endswith("/")
+    assert facts.license in HUB_LICENSES
+    assert facts.title and facts.terms and facts.task_categories
+    assert "\n" not in facts.terms
+
+
+@pytest.mark.parametrize("name", sorted(set(BUILDERS) & set(FACTS)))
+def test_counts_are_of_configs_that_exist(name):
+    configs = set(get_builder(name).builder_configs)
+    assert set(FACTS[name].counts) <= configs
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_counts_are_of_known_splits(name):
+    for counts in FACTS[name].counts.values():
+        assert set(counts) <= {"train", "validation", "test", "test_challenge"}
+        assert all(count > 0 for count in counts.values())
+
+
+def test_counts_that_the_published_runs_show():
+    assert sum(FACTS["dior"].counts["obb"].values()) == 23463
+    assert sum(FACTS["eurosat"].counts["rgb"].values()) == 27000
+    assert sum(FACTS["resisc45"].counts["split_20_80"].values()) == 45 * 700
+    assert sum(FACTS["whu_cd"].counts["split_7_1_2"].values()) == 127 * 60
+    assert sum(FACTS["whu_cd"].counts["split_8_1_1"].values()) == 127 * 60
+    whole, tiles = (FACTS["levir_cd"].counts[config] for config in ("all", "all_tiles"))
+    assert {split: 16 * count for split, count in whole.items()} == tiles
+
+
+def test_a_paper_becomes_a_bibliography_entry():
+    paper = Paper("key2020", "One, A. and Two, B.", "A Title", "A Venue", 2020)
+    assert paper.bibtex() == (
+        "@misc{key2020,\n  author = {One, A. and Two, B.},\n  title = {A Title},\n"
+        "  howpublished = {A Venue},\n  year = {2020}\n}"
+    )
+
+
+def test_keys_of_papers_are_unique():
+    keys = [paper.key for facts in FACTS.values() for paper in facts.papers]
+    assert len(keys) == len(set(keys))
+
+
+def test_a_set_of_two_papers_cites_both():
+    assert FACTS["dota"].citation.count("@misc") == 2
