@@ -49,6 +49,35 @@ def load_dataset(
         ValueError: there is no such set, config, option or split, or a file cannot be right.
         FileNotFoundError: the folder, or a part of the set in it, is not there.
     """
+    builder = open_builder(name, config, data_dir=data_dir, cache_dir=cache_dir, **options)
+    if streaming:
+        return builder.as_streaming_dataset(split)
+    with _no_progress_bars() if quiet else contextlib.nullcontext():
+        builder.download_and_prepare(num_proc=num_proc)
+        return builder.as_dataset(split)
+
+
+def open_builder(
+    name: str,
+    config: str | None = None,
+    *,
+    data_dir: str | Path,
+    cache_dir: str | Path | None = None,
+    **options: Any,
+) -> datasets.DatasetBuilder:
+    """Make the builder of a data set; nothing is read yet.
+
+    Args:
+        name: one of `BUILDERS`.
+        config: variant of the set; None for its first one.
+        data_dir: folder of the files.
+        cache_dir: where a prepared copy goes; None for the default of `datasets`.
+        **options: fields of the builder's config.
+
+    Raises:
+        ValueError: there is no such set, config or option.
+        FileNotFoundError: the folder is not there.
+    """
     builder_class = get_builder(name)
     known = list(builder_class.builder_configs)
     if config is None:
@@ -58,17 +87,12 @@ def load_dataset(
     fields = set(builder_class.BUILDER_CONFIG_CLASS.__dataclass_fields__)
     if unknown := set(options) - fields:
         raise ValueError(f"data set {name!r} has no option {sorted(unknown)[0]!r}")
-    builder = builder_class(
+    return builder_class(
         config_name=config,
         data_dir=str(data_dir),
         cache_dir=None if cache_dir is None else str(cache_dir),
         **options,
     )
-    if streaming:
-        return builder.as_streaming_dataset(split)
-    with _no_progress_bars() if quiet else contextlib.nullcontext():
-        builder.download_and_prepare(num_proc=num_proc)
-        return builder.as_dataset(split)
 
 
 @contextlib.contextmanager

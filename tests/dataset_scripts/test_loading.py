@@ -4,7 +4,7 @@ import datasets
 import pytest
 
 import mtp_hf
-from mtp_hf.dataset_scripts.loading import load_dataset
+from mtp_hf.dataset_scripts.loading import load_dataset, open_builder
 from tests.fakes import write_samrs_by_hand
 
 
@@ -63,3 +63,10 @@ def test_progress_bars_are_as_before(load):
 def test_what_is_not_there_is_an_error_that_says_what_is(load, what, message):
     with pytest.raises(ValueError, match=message):
         load(**what)
+
+
+def test_an_open_builder_lists_its_records_without_reading_them(root, tmp_path):
+    builder = open_builder("samrs", "sior", data_dir=root, cache_dir=tmp_path)
+    records = builder.find_records(builder.config.root())
+    assert {split: len(paths) for split, paths in records.items()} == {"train": 2, "validation": 1}
+    assert not list(tmp_path.rglob("*.arrow"))
