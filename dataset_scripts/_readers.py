@@ -1,32 +1,45 @@
-"""Read annotation files as they are on disk into plain lists and dicts.
+"""Read images' headers, lists, text and json files as they are on disk into plain values.
 
 Every function takes a path and returns Python values; nothing is clipped, sorted or dropped.
 Whatever a file holds that it should not is an `AnnotationError` that says which file, which row,
 what was found and what was expected.
 
-Source: file formats of DOTA (text), Pascal VOC with the DIOR-R additions (xml), COCO (json).
+The xml dialects are in `_annotations_xml`.
+
+Source: file formats of DOTA (text) and COCO (json).
 """
 
+import contextlib
 import itertools
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
-from xml.etree.ElementTree import Element, ParseError
+from typing import Any, BinaryIO, NamedTuple
 
-import defusedxml.ElementTree
-from defusedxml import DefusedXmlException
 from PIL import Image, UnidentifiedImageError
 
 TEXT_HEADERS = ("imagesource:", "gsd:", "acquisition")
-XML_CORNERS = ("left_top", "right_top", "right_bottom", "left_bottom")
+DIFFICULTIES = (0, 1, 2)  # 2: cut by the border of a tile
+MAX_COORDINATE = 1e7  # pixels; no image is that large, and float32 still tells neighbours apart
 # Last bytes of a whole file. Some writers add bytes after them, so the tail is searched.
 IMAGE_ENDS = {"PNG": b"IEND", "JPEG": b"\xff\xd9"}
 TAIL_BYTES = 512
+MAX_PIXELS = 1_000_000_000  # the largest published pictures have half as many
+TIFF_PLACES = ((273, 279), (324, 325))  # tags of where strips or tiles begin, and their lengths
 
 
 class AnnotationError(ValueError):
     """A dataset file whose content cannot be right; the message names the file and the field."""
+
+
+class BoxRecord(NamedTuple):
+    """One horizontal object: x1, y1, x2, y2 in pixels; `row` says where it stands."""
+
+    row: str
+    box: list[float]
+    name: str
+    difficult: int
 
 
 class PolygonRecord(NamedTuple):
@@ -37,6 +50,14 @@ class PolygonRecord(NamedTuple):
     name: str
     difficult: int
     label: int | None
+
+
+class OrientedFile(NamedTuple):
+    """Rotated objects of one image, and what the file says about the image."""
+
+    records: list[PolygonRecord]
+    image_source: str | None = None
+    gsd: float | None = None  # metres a pixel
 
 
 def read_image_list(path: str | Path) -> list[str]:
@@ -62,24 +83,26 @@ def read_image_list(path: str | Path) -> list[str]:
     return list(stems)
 
 
-def read_image_size(path: str | Path) -> tuple[int, int]:
+def read_image_size(path: str | Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """Height and width from the header; a file that stops early is decoded to make sure.
 
     Raises:
-        AnnotationError: the file is no image, or is cut short.
+        AnnotationError: the file is no image, is cut short, or claims more than `max_pixels`.
     """
     try:
-        with open(path, "rb") as file, Image.open(file) as image:
+        with open(path, "rb") as file, _no_limit_of_pillow(), Image.open(file) as image:
             width, height = image.size
-            end = IMAGE_ENDS.get(image.format or "", b"")
-            file.seek(0, 2)
-            file.seek(max(0, file.tell() - TAIL_BYTES))
-            if end not in file.read():
+            if width * height > max_pixels:
+                raise AnnotationError(
+                    f"{path}: the image claims {width} x {height} pixels; expected at most "
+                    f"max_pixels={max_pixels}, which guards against decompression bombs"
+                )
+            if not _is_whole(file, image):
                 with Image.open(path) as whole:
                     whole.load()
-    except FileNotFoundError:
+    except (FileNotFoundError, AnnotationError):
         raise
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, TypeError, Image.DecompressionBombError) as error:
         kind = "no image" if isinstance(error, UnidentifiedImageError) else "damaged or cut short"
         raise AnnotationError(f"{path}: the image file is {kind} ({error})") from None
     return height, width
@@ -101,27 +124,33 @@ def read_polygon_text(path: str | Path) -> list[PolygonRecord]:
     return records
 
 
-def read_oriented_xml(path: str | Path) -> list[PolygonRecord]:
-    """Read the objects of a DIOR-R file; one that has only a `bndbox` becomes its four corners.
+def read_dota_text(path: str | Path) -> OrientedFile:
+    """Read a label file of DOTA: objects, whose tenth column is the difficulty, and its header.
 
     Raises:
-        AnnotationError: the file is no xml, or an object lacks its name or coordinates.
+        AnnotationError: a line has no name, a broken number or a polygon without four corners.
     """
-    try:
-        root = defusedxml.ElementTree.fromstring(Path(path).read_bytes())
-    except (ParseError, DefusedXmlException, LookupError, UnicodeError) as error:
-        raise AnnotationError(f"{path}: not a readable xml file ({error})") from None
-    records = []
-    for index, node in enumerate(root.iter("object")):
-        row = f"{path}, object {index}"
-        name = (node.findtext("name") or "").strip()
-        if not name:
-            raise AnnotationError(f"{row}: field 'name' is missing; expected a class name")
-        difficult = (
-            int(_xml_number(node, "difficult", row)) if node.find("difficult") is not None else 0
-        )
-        records.append(PolygonRecord(row, _xml_polygon(node, row), name, difficult, None))
-    return records
+    records, header = [], {}
+    for number, line in enumerate(_read_text(path).splitlines(), start=1):
+        tokens = line.split()
+        if line.strip().lower().startswith(TEXT_HEADERS):
+            name, _, value = line.strip().partition(":")
+            header[name.lower()] = value.strip()
+        elif tokens:
+            record = _polygon_line(f"{path}, line {number}", tokens)
+            difficult = record.label or 0
+            if difficult not in DIFFICULTIES:
+                raise AnnotationError(
+                    f"{record.row}: the tenth column is {difficult}; expected a difficulty, "
+                    "0 or 1, or 2 for an object that a tile cuts"
+                )
+            records.append(record._replace(difficult=difficult))
+    source, gsd = header.get("imagesource", ""), parse_number(header.get("gsd", ""))
+    return OrientedFile(
+        records,
+        source if source.lower() not in ("", "none", "null") else None,
+        gsd if gsd is not None and math.isfinite(gsd) else None,
+    )
 
 
 def read_coco_json(path: str | Path) -> dict[str, list[dict[str, Any]]]:
@@ -150,6 +179,18 @@ def read_coco_json(path: str | Path) -> dict[str, list[dict[str, Any]]]:
     return groups
 
 
+def check_coordinates(coordinates: list[float], row: str) -> None:
+    """Refuse coordinates that are not finite or lie farther away than any image is large.
+
+    Raises:
+        AnnotationError: naming the object and its coordinates.
+    """
+    if not all(-MAX_COORDINATE < value < MAX_COORDINATE for value in coordinates):  # NaN too
+        raise AnnotationError(
+            f"{row}: a coordinate is not finite or beyond {MAX_COORDINATE:g} pixels: {coordinates}"
+        )
+
+
 def _read_text(path: str | Path) -> str:
     try:
         return Path(path).read_text(encoding="utf-8-sig")
@@ -157,20 +198,42 @@ def _read_text(path: str | Path) -> str:
         raise AnnotationError(f"{path}: not a text file ({error})") from None
 
 
-def _number(token: str) -> float | None:
+def parse_number(token: str) -> float | None:
+    """The number a word is, None if it is none; it may still be infinite."""
     try:
         return float(token)
     except ValueError:
         return None
 
 
+@contextlib.contextmanager
+def _no_limit_of_pillow() -> Iterator[None]:
+    """Pillow's own limit is below the largest pictures of DOTA; ours is checked instead."""
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+
+
+def _is_whole(file: BinaryIO, image: Image.Image) -> bool:
+    """False where the file ends before its picture does, as far as that shows."""
+    size = file.seek(0, 2)
+    tags = getattr(image, "tag_v2", {}) if image.format == "TIFF" else {}
+    for starts, lengths in TIFF_PLACES:
+        places = zip(tags.get(starts, ()), tags.get(lengths, ()), strict=False)
+        if any(start + length > size for start, length in places):
+            return False
+    file.seek(max(0, size - TAIL_BYTES))
+    return IMAGE_ENDS.get(image.format or "", b"") in file.read()
+
+
 def _polygon_line(row: str, tokens: list[str]) -> PolygonRecord:
-    numbers = (_number(token) for token in tokens)
+    numbers = (parse_number(token) for token in tokens)
     coordinates = [
         n for n in itertools.takewhile(lambda n: n is not None, numbers) if n is not None
     ]
-    if not all(map(math.isfinite, coordinates)):
-        raise AnnotationError(f"{row}: a coordinate is not finite: {' '.join(tokens)!r}")
+    check_coordinates(coordinates, row)
     if len(coordinates) > 8 and coordinates[:2] == coordinates[-2:]:  # ring closed by its start
         coordinates = coordinates[:-2]
         tokens = tokens[2:]
@@ -182,38 +245,9 @@ def _polygon_line(row: str, tokens: list[str]) -> PolygonRecord:
     rest = tokens[8:]
     if not rest:
         raise AnnotationError(f"{row}: the class name after the 8 coordinates is missing")
-    label = _number(rest[-1]) if len(rest) > 1 else None
+    label = parse_number(rest[-1]) if len(rest) > 1 else None
     if label is None:
         return PolygonRecord(row, coordinates, " ".join(rest), 0, None)
     if not label.is_integer():
         raise AnnotationError(f"{row}: the tenth column is {rest[-1]!r}; expected an integer")
     return PolygonRecord(row, coordinates, " ".join(rest[:-1]), 0, int(label))
-
-
-def _xml_number(node: Element, field: str, row: str) -> float:
-    value = _number(node.findtext(field) or "")
-    if value is None or not math.isfinite(value):
-        raise AnnotationError(
-            f"{row}: field {field!r} is {node.findtext(field)!r}; expected a number"
-        )
-    return value
-
-
-def _xml_polygon(node: Element, row: str) -> list[float]:
-    # bool(element) is False without children, so elements are compared with None.
-    box = node.find("robndbox") if node.find("robndbox") is not None else node.find("bndbox")
-    if box is None:
-        raise AnnotationError(f"{row}: neither 'robndbox' nor 'bndbox'; expected one of them")
-    if box.find("xmin") is not None:  # some files write the plain box under either name
-        left, top, right, bottom = (
-            _xml_number(box, field, row) for field in ("xmin", "ymin", "xmax", "ymax")
-        )
-        return [left, top, right, top, right, bottom, left, bottom]
-    fields = [f"{axis}_{corner}" for corner in XML_CORNERS for axis in "xy"]
-    missing = [field for field in fields if box.find(field) is None]
-    if missing:
-        raise AnnotationError(
-            f"{row}: the polygon has {(8 - len(missing)) / 2:g} corners; expected 4, "
-            f"{', '.join(missing)} missing"
-        )
-    return [_xml_number(box, field, row) for field in fields]

@@ -20,11 +20,11 @@ from typing import Any, NoReturn
 import numpy as np
 from PIL import Image
 
+from mtp_hf.dataset_scripts._annotations_xml import read_oriented_xml
 from mtp_hf.dataset_scripts._readers import (
     AnnotationError,
     PolygonRecord,
     read_image_size,
-    read_oriented_xml,
     read_polygon_text,
 )
 from mtp_hf.dataset_scripts._rle import measure_runs, rle_runs, write_counts

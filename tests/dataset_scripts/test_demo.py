@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from mtp_hf.dataset_scripts import demo as demo_module
-from mtp_hf.dataset_scripts._readers import read_oriented_xml, read_polygon_text
+from mtp_hf.dataset_scripts._annotations_xml import read_oriented_xml
+from mtp_hf.dataset_scripts._readers import read_polygon_text
 from mtp_hf.dataset_scripts._safe_pickle import read_pickle
 from mtp_hf.dataset_scripts.demo import DEMO_SETS, demo_root, draw_image, make_demo
 from mtp_hf.dataset_scripts.loading import load_dataset

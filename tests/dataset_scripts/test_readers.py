@@ -9,30 +9,19 @@ from PIL import Image
 from mtp_hf.dataset_scripts._readers import (
     AnnotationError,
     read_coco_json,
+    read_dota_text,
     read_image_list,
     read_image_size,
-    read_oriented_xml,
     read_polygon_text,
 )
 
 SQUARE = "1 2 5 2 5 6 1 6"
 NUMBERS = [1.0, 2.0, 5.0, 2.0, 5.0, 6.0, 1.0, 6.0]
-CORNERS = ("left_top", "right_top", "right_bottom", "left_bottom")
 
 
 def saved(path, text: str):
     path.write_bytes(text.encode())
     return path
-
-
-def robndbox(values=NUMBERS, skip: str = "") -> str:
-    names = [f"{axis}_{corner}" for corner in CORNERS for axis in "xy"]
-    fields = zip(names, values, strict=True)
-    return "".join(f"<{n}>{v}</{n}>" for n, v in fields if n != skip)
-
-
-def xml(body: str, name: str = "Ship") -> str:
-    return f"<annotation><object><name>{name}</name>{body}</object></annotation>"
 
 
 # Lists of images
@@ -77,6 +66,31 @@ def test_an_image_cut_short_is_an_error(tmp_path, suffix):
     with pytest.raises(AnnotationError, match="damaged or cut short") as error:
         read_image_size(path)
     assert str(path) in str(error.value)
+
+
+def test_a_tiff_that_ends_before_its_strips_is_an_error(tmp_path):
+    path = tmp_path / "a.tif"
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(noise).save(path)
+    path.write_bytes(path.read_bytes()[:-100])  # Pillow writes the strips last
+    with pytest.raises(AnnotationError, match="a.tif: the image file is damaged or cut short"):
+        read_image_size(path)
+
+
+def test_an_image_over_the_limit_is_refused_with_its_size(tmp_path):
+    path = tmp_path / "a.png"
+    Image.new("L", (300, 200)).save(path)
+    assert read_image_size(path, max_pixels=60_000) == (200, 300)
+    with pytest.raises(AnnotationError, match="claims 300 x 200 pixels; .* max_pixels=59999"):
+        read_image_size(path, max_pixels=59_999)
+
+
+def test_an_image_over_the_limit_of_pillow_is_measured(tmp_path, monkeypatch):
+    path = tmp_path / "a.png"
+    Image.new("L", (300, 200)).save(path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    assert read_image_size(path) == (200, 300)
+    assert Image.MAX_IMAGE_PIXELS == 100
 
 
 def test_bytes_behind_a_whole_image_are_no_error(tmp_path):
@@ -157,58 +171,36 @@ def test_a_binary_file_is_no_text(tmp_path):
         read_polygon_text(path)
 
 
-# Oriented xml
+# Label files of DOTA
 
 
-def test_oriented_object_has_its_corners_in_file_order(tmp_path):
-    body = f"<difficult>1</difficult><robndbox>{robndbox()}</robndbox>"
-    (record,) = read_oriented_xml(saved(tmp_path / "a.xml", xml(body)))
-    assert record.polygon == NUMBERS
-    assert (record.name, record.difficult, record.label) == ("Ship", 1, None)
+def test_a_dota_file_tells_satellite_resolution_and_difficulty(tmp_path):
+    text = f"imagesource:GF\r\ngsd:0.25\r\n{SQUARE} ship 1\r\n{SQUARE} large-vehicle\r\n"
+    found = read_dota_text(saved(tmp_path / "a.txt", text))
+    assert (found.image_source, found.gsd) == ("GF", 0.25)
+    assert [(r.name, r.difficult) for r in found.records] == [("ship", 1), ("large-vehicle", 0)]
+    assert found.records[0].row == f"{tmp_path / 'a.txt'}, line 3"
 
 
-@pytest.mark.parametrize("tag", ["bndbox", "robndbox"])
-def test_a_plain_box_becomes_four_corners(tmp_path, tag):
-    box = "<xmin>1</xmin><ymin>2</ymin><xmax>5</xmax><ymax>6</ymax>"
-    (record,) = read_oriented_xml(saved(tmp_path / "a.xml", xml(f"<{tag}>{box}</{tag}>")))
-    assert record.polygon == NUMBERS
+@pytest.mark.parametrize("value", ["", "None", "null", "nan", "unknown"])
+def test_a_resolution_that_is_no_number_is_none(tmp_path, value):
+    found = read_dota_text(saved(tmp_path / "a.txt", f"imagesource:{value}\ngsd:{value}\n"))
+    assert found.gsd is None
+    assert found.image_source == (value if value in ("nan", "unknown") else None)
 
 
-def test_a_file_without_objects_has_none(tmp_path):
-    assert read_oriented_xml(saved(tmp_path / "a.xml", "<annotation></annotation>")) == []
+def test_a_third_header_line_and_no_header_are_both_read(tmp_path):
+    third = "imagesource:JL\nacquisition dates:2018-01-01\ngsd:1\n"
+    assert read_dota_text(saved(tmp_path / "a.txt", third + f"{SQUARE} ship 0"))[1:] == ("JL", 1.0)
+    assert read_dota_text(saved(tmp_path / "b.txt", f"{SQUARE} ship 0"))[1:] == (None, None)
+    assert read_dota_text(saved(tmp_path / "c.txt", "")) == ([], None, None)
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (xml(""), "neither 'robndbox' nor 'bndbox'"),
-        (xml("<robndbox/>"), "the polygon has 0 corners; expected 4"),
-        (
-            xml(f"<robndbox>{robndbox(skip='y_left_bottom')}</robndbox>"),
-            "the polygon has 3.5 corners; expected 4, y_left_bottom missing",
-        ),
-        (
-            xml(f"<robndbox>{robndbox(['?', *NUMBERS[1:]])}</robndbox>"),
-            "field 'x_left_top' is '?'; expected a number",
-        ),
-        (xml(f"<robndbox>{robndbox()}</robndbox>", name=" "), "field 'name' is missing"),
-        ("<annotation><object>", "not a readable xml file"),
-        ("", "not a readable xml file"),
-        ('<?xml version="1.0" encoding="no-such-code"?><a/>', "not a readable xml file"),
-    ],
-)
-def test_a_broken_xml_is_named(tmp_path, text, message):
-    path = saved(tmp_path / "a.xml", text)
-    with pytest.raises(AnnotationError) as error:
-        read_oriented_xml(path)
-    assert str(path) in str(error.value)
-    assert message in str(error.value)
-
-
-def test_xml_with_entities_is_refused(tmp_path):
-    bomb = '<!DOCTYPE a [<!ENTITY b "bbbb">]><annotation>&b;</annotation>'
-    with pytest.raises(AnnotationError, match="not a readable xml file"):
-        read_oriented_xml(saved(tmp_path / "a.xml", bomb))
+@pytest.mark.parametrize("value", ["5", "-1", "1e30"])
+def test_a_difficulty_of_another_meaning_is_an_error(tmp_path, value):
+    path = saved(tmp_path / "a.txt", f"{SQUARE} ship {value}")
+    with pytest.raises(AnnotationError, match=r"a.txt, line 1: the tenth column is .* 0 or 1"):
+        read_dota_text(path)
 
 
 # COCO json
