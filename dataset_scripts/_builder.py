@@ -14,6 +14,7 @@ from typing import Any
 import datasets
 from datasets.exceptions import DatasetGenerationError
 
+from mtp_hf.dataset_scripts._archives import extract_archives, foreign_archives_hint
 from mtp_hf.dataset_scripts._readers import AnnotationError
 
 logger = datasets.utils.logging.get_logger(__name__)
@@ -41,10 +42,10 @@ class FilesConfig(datasets.BuilderConfig):
             raise ValueError(f"on_error={self.on_error!r}; expected one of {ON_ERROR}")
 
     def root(self) -> Path:
-        """Folder of the files.
+        """Folder of the files; archives in it are extracted first.
 
         Raises:
-            ValueError: no folder was named.
+            ValueError: no folder was named, or an archive is damaged or dangerous.
             FileNotFoundError: it is not there.
         """
         if self.data_dir is None:
@@ -54,7 +55,12 @@ class FilesConfig(datasets.BuilderConfig):
         root = Path(self.data_dir).expanduser().resolve()
         if not root.is_dir():
             raise FileNotFoundError(f"{root}: no such folder; expected the data set's files there")
+        extract_archives(root, self.wants_archive)
         return root
+
+    def wants_archive(self, archive: Path) -> bool:
+        """Whether this config reads anything of an archive in the folder."""
+        return True
 
     def fingerprint(self) -> str:
         """Hash of names, sizes and times of the files that decide the rows."""
@@ -95,12 +101,18 @@ class FilesBuilder(datasets.GeneratorBasedBuilder):
     def _split_generators(
         self, dl_manager: datasets.DownloadManager
     ) -> list[datasets.SplitGenerator]:
-        splits = self.find_records(self.config.root())
+        root = self.config.root()
+        try:
+            splits = self.find_records(root)
+        except FileNotFoundError as error:
+            if hint := foreign_archives_hint(root):
+                raise FileNotFoundError(f"{error}{hint}") from None
+            raise
         empty = [split for split, records in splits.items() if not records]
         if empty or not splits:
             raise AnnotationError(
-                f"{self.config.root()}: no image for {', '.join(empty) or 'any split'} of config"
-                f" {self.config.name!r}"
+                f"{root}: no image for {', '.join(empty) or 'any split'} of config"
+                f" {self.config.name!r}{foreign_archives_hint(root)}"
             )
         return [
             # The one list here is what num_proc and streaming divide.

@@ -76,12 +76,7 @@ class SamrsConfig(FilesConfig):
 
     def layout(self) -> SamrsLayout:
         """Find the files on disk."""
-        if self.data_dir is None:
-            raise ValueError(
-                f"config {self.name!r}: data_dir is missing; expected the folder of the set or "
-                "the SAMRS root above it"
-            )
-        return find_layout(self.name, self.data_dir, self.include_test)
+        return find_layout(self.name, self.root(), self.include_test)
 
     def resolved_tasks(self) -> tuple[str, ...]:
         """Tasks to read, in the order of `SAMRS_TASKS`.

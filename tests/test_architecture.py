@@ -18,6 +18,7 @@ MAY_IMPORT = {
         "numpy",
         "PIL",
         "defusedxml",
+        "filelock",
         "pycocotools",
         "rasterio",
         "tqdm",

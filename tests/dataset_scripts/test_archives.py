@@ -1,0 +1,370 @@
+"""Archives: where files go, what is refused, what is done once and what again."""
+
+import io
+import json
+import os
+import stat
+import struct
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import datasets
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mtp_hf.dataset_scripts import _archives
+from mtp_hf.dataset_scripts._archives import (
+    extract_archives,
+    foreign_archives_hint,
+    list_members,
+)
+from mtp_hf.dataset_scripts._builder import FilesBuilder
+from mtp_hf.dataset_scripts._readers import AnnotationError
+
+FILES = {"Train/Rural/0.txt": b"zero", "Train/Rural/1.txt": b"one"}
+
+
+@pytest.fixture(autouse=True)
+def _quiet():
+    datasets.disable_progress_bars()
+    yield
+    datasets.enable_progress_bars()
+
+
+def write_zip(path: Path, files: dict[str, bytes]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in files.items():
+            file.writestr(name, content)
+    return path
+
+
+def write_tar(path: Path, files: dict[str, bytes], *extra: tarfile.TarInfo) -> Path:
+    kind = path.suffix.removeprefix(".").replace("tgz", "gz").replace("tar", "")
+    with tarfile.open(path, f"w:{kind}") as file:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            file.addfile(info, io.BytesIO(content))
+        for info in extra:
+            file.addfile(info)
+    return path
+
+
+def found(root: Path) -> dict[str, bytes]:
+    """Files under a folder but archives and hidden ones."""
+    paths = [p for p in sorted(root.rglob("*")) if p.is_file() and not p.name.startswith(".")]
+    kept = [p for p in paths if p.suffix not in (".zip", ".tar", ".gz", ".tgz", ".xz", ".bz2")]
+    return {str(path.relative_to(root)): path.read_bytes() for path in kept}
+
+
+# Where files go
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tar", "a.tar.gz", "a.tgz", "a.tar.xz", "a.tar.bz2"])
+def test_one_top_folder_goes_beside_the_archive(tmp_path, name):
+    (write_zip if name.endswith("zip") else write_tar)(tmp_path / name, FILES)
+    extract_archives(tmp_path)
+    assert found(tmp_path) == FILES
+
+
+@pytest.mark.parametrize("name", ["labelTxt.zip", "labelTxt.tar.gz", "labelTxt.ZIP"])
+def test_loose_files_go_into_a_folder_of_the_archives_name(tmp_path, name):
+    write = write_zip if name.lower().endswith("zip") else write_tar
+    write(tmp_path / name, {"P1.txt": b"1", "P2.txt": b"2"})
+    extract_archives(tmp_path)
+    assert (tmp_path / "labelTxt/P1.txt").read_bytes() == b"1"
+    assert (tmp_path / "labelTxt/P2.txt").read_bytes() == b"2"
+
+
+def test_parts_with_one_folder_name_are_merged(tmp_path):
+    write_zip(tmp_path / "train/part1.zip", {"images/a.txt": b"a"})
+    write_zip(tmp_path / "train/part2.zip", {"images/b.txt": b"b"})
+    extract_archives(tmp_path)
+    assert found(tmp_path) == {"train/images/a.txt": b"a", "train/images/b.txt": b"b"}
+
+
+def test_archives_in_archives_are_extracted(tmp_path):
+    inner = write_zip(tmp_path / "inner.zip", {"images/a.txt": b"a"})
+    content = inner.read_bytes()
+    inner.unlink()
+    write_zip(tmp_path / "outer.zip", {"set/images.zip": content, "set/list.txt": b"a"})
+    extract_archives(tmp_path)
+    assert found(tmp_path) == {"set/images/a.txt": b"a", "set/list.txt": b"a"}
+
+
+def test_endless_nesting_is_refused(tmp_path):
+    path = write_zip(tmp_path / "level.zip", {"a.txt": b"a"})
+    for level in range(5):
+        content = path.read_bytes()
+        path.unlink()
+        path = write_zip(tmp_path / "top.zip", {f"level{level}.zip": content})
+    with pytest.raises(AnnotationError, match=r"level\d.zip: an archive in 3 or more archives"):
+        extract_archives(tmp_path)
+
+
+def test_members_written_on_windows_and_macos_are_understood(tmp_path):
+    files = {"A\\x.txt": b"x", "__MACOSX/A/._x.txt": b"m", "A/.DS_Store": b"d", "./A/y.txt": b"y"}
+    write_zip(tmp_path / "a.zip", files)
+    extract_archives(tmp_path)
+    assert found(tmp_path) == {"A/x.txt": b"x", "A/y.txt": b"y"}
+
+
+def test_unwanted_archives_are_left_alone(tmp_path):
+    write_zip(tmp_path / "rgb.zip", {"2750/a.txt": b"a"})
+    (tmp_path / "bands.zip").write_bytes(b"not even read")
+    extract_archives(tmp_path, lambda archive: archive.name == "rgb.zip")
+    assert found(tmp_path) == {"2750/a.txt": b"a"}
+
+
+# Once, again, or not at all
+
+
+def test_a_finished_extraction_is_reused(tmp_path, monkeypatch):
+    write_zip(tmp_path / "a.zip", FILES)
+    extract_archives(tmp_path)
+    times = [p.stat().st_mtime_ns for p in sorted(tmp_path.rglob("*.txt"))]
+    monkeypatch.setattr(_archives, "list_members", None)  # a second reading would fail
+    extract_archives(tmp_path)
+    assert [p.stat().st_mtime_ns for p in sorted(tmp_path.rglob("*.txt"))] == times
+
+
+def test_a_changed_archive_takes_the_place_of_its_former_files(tmp_path):
+    write_zip(tmp_path / "a.zip", FILES)
+    extract_archives(tmp_path)
+    (tmp_path / "Train/own.txt").write_bytes(b"mine")
+    write_zip(tmp_path / "a.zip", {"Train/Rural/1.txt": b"another one", "Train/2.txt": b"two"})
+    extract_archives(tmp_path)
+    assert found(tmp_path) == {
+        "Train/2.txt": b"two",
+        "Train/Rural/1.txt": b"another one",
+        "Train/own.txt": b"mine",
+    }
+
+
+def test_deleted_contents_are_extracted_again(tmp_path):
+    write_zip(tmp_path / "a.zip", FILES)
+    extract_archives(tmp_path)
+    for path in tmp_path.rglob("*.txt"):
+        path.unlink()
+    for folder in ("Train/Rural", "Train"):
+        (tmp_path / folder).rmdir()
+    extract_archives(tmp_path)
+    assert found(tmp_path) == FILES
+
+
+@pytest.mark.parametrize("folder", [".", "a"])
+def test_contents_extracted_by_hand_are_used_as_they_are(tmp_path, folder):
+    archive = write_zip(tmp_path / "a.zip", FILES)
+    with zipfile.ZipFile(archive) as file:
+        file.extractall(tmp_path / folder)
+    (tmp_path / folder / "Train/Rural/0.txt").write_bytes(b"corrected by hand")
+    before = found(tmp_path)
+    extract_archives(tmp_path)
+    assert found(tmp_path) == before
+
+
+def test_a_half_done_extraction_is_completed(tmp_path):
+    write_zip(tmp_path / "a.zip", FILES)
+    (tmp_path / "Train/Rural").mkdir(parents=True)
+    (tmp_path / "Train/Rural/0.txt").write_bytes(b"zero")
+    extract_archives(tmp_path)
+    assert found(tmp_path) == FILES
+
+
+def test_a_file_of_another_length_is_never_overwritten(tmp_path):
+    write_zip(tmp_path / "a.zip", FILES)
+    (tmp_path / "Train/Rural").mkdir(parents=True)
+    (tmp_path / "Train/Rural/0.txt").write_bytes(b"ze")
+    with pytest.raises(AnnotationError, match=r"0.txt: 2 bytes, but 4 in .*a.zip"):
+        extract_archives(tmp_path)
+    assert (tmp_path / "Train/Rural/0.txt").read_bytes() == b"ze"
+
+
+def test_a_failed_extraction_leaves_nothing(tmp_path):
+    content = bytearray(write_zip(tmp_path / "a.zip", FILES).read_bytes())
+    content[content.index(b"1.txt") + 6] ^= 0xFF  # in the packed bytes of the second member
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(AnnotationError, match=r"a.zip, member 'Train/Rural/1.txt': damaged"):
+        extract_archives(tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} <= {"a.zip", ".a.zip.lock"}
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+    write_zip(tmp_path / "a.zip", FILES)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(PermissionError, match=r"a.zip: not extracted and its folder cannot be"):
+        extract_archives(tmp_path)
+    with zipfile.ZipFile(tmp_path / "a.zip") as file:
+        file.extractall(tmp_path)
+    extract_archives(tmp_path)
+    assert not (tmp_path / ".a.zip.extracted").exists()
+
+
+def test_too_little_space_is_noticed_before_anything_is_written(tmp_path, monkeypatch):
+    write_zip(tmp_path / "a.zip", FILES)
+    usage = type("Usage", (), {"free": 6})
+    monkeypatch.setattr(_archives.shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(OSError, match=r"a.zip: needs 7 bytes in .*, where 6 are free"):
+        extract_archives(tmp_path)
+    assert found(tmp_path) == {}
+
+
+# What is refused
+
+ESCAPES = ["../x.txt", "a/../../x.txt", "/etc/x.txt", "C:\\x.txt", "..\\x.txt", "\\\\host\\x.txt"]
+
+
+@pytest.mark.parametrize("name", ESCAPES)
+@pytest.mark.parametrize("suffix", ["zip", "tar"])
+def test_paths_that_leave_the_folder_are_refused(tmp_path, name, suffix):
+    archive = tmp_path / "data" / f"a.{suffix}"
+    archive.parent.mkdir()
+    (write_zip if suffix == "zip" else write_tar)(archive, {"ok/y.txt": b"y", name: b"x"})
+    with pytest.raises(AnnotationError, match=r"member .*x\.txt': a path that leaves the folder"):
+        extract_archives(tmp_path)
+    assert found(tmp_path) == {}
+
+
+KINDS = [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_links_and_devices_in_tars_are_refused(tmp_path, kind):
+    info = tarfile.TarInfo("A/special")
+    info.type, info.linkname = kind, "/etc/passwd"
+    write_tar(tmp_path / "a.tar", FILES, info)
+    with pytest.raises(AnnotationError, match="a.tar, member 'A/special': a link or device"):
+        extract_archives(tmp_path)
+    assert found(tmp_path) == {}
+
+
+def test_links_in_zips_are_refused(tmp_path):
+    info = zipfile.ZipInfo("A/link")
+    info.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+        file.writestr(info, "/etc/passwd")
+    with pytest.raises(AnnotationError, match="a.zip, member 'A/link': a link or device"):
+        extract_archives(tmp_path)
+
+
+def test_encrypted_members_are_refused(tmp_path):
+    archive = write_zip(tmp_path / "a.zip", {"A/x.txt": b"x"})
+    content = bytearray(archive.read_bytes())
+    for header, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        at = content.index(header) + offset
+        content[at : at + 2] = struct.pack("<H", 1)
+    archive.write_bytes(content)
+    with pytest.raises(AnnotationError, match="a.zip, member 'A/x.txt': encrypted"):
+        extract_archives(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tar", "a.tar.gz"])
+def test_archives_cut_short_are_refused(tmp_path, name):
+    files = {f"A/{i}.bin": os.urandom(3000) for i in range(5)}
+    archive = (write_zip if name.endswith("zip") else write_tar)(tmp_path / name, files)
+    archive.write_bytes(archive.read_bytes()[:8000])
+    with pytest.raises(AnnotationError, match=rf"{name}, .*: damaged or cut short"):
+        extract_archives(tmp_path)
+    assert found(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    ("cap", "value", "message"),
+    [
+        ("MAX_FILES", 1, "more than 1 files"),
+        ("MAX_BYTES", 5, "more than 5 bytes"),
+        ("MAX_BYTES_OF_ANY_RATIO", 5, r"its files are \d+ times its size"),
+    ],
+)
+def test_bombs_are_refused(tmp_path, monkeypatch, cap, value, message):
+    write_zip(tmp_path / "a.zip", {"A/x.txt": bytes(50_000), "A/y.txt": bytes(50_000)})
+    monkeypatch.setattr(_archives, cap, value)
+    with pytest.raises(AnnotationError, match=f"a.zip: {message}"):
+        extract_archives(tmp_path)
+    assert found(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ([], "no file in the archive"),
+        (["A/x", "A//x"], "member 'A//x': found twice"),
+        (["A", "A/b/c"], "member 'A': both a file and a folder"),
+    ],
+)
+def test_contents_that_cannot_be_files_are_refused(tmp_path, files, message):
+    write_zip(tmp_path / "a.zip", dict.fromkeys(files, b"x"))
+    with pytest.raises(AnnotationError, match=message):
+        extract_archives(tmp_path)
+
+
+def test_a_record_cannot_make_us_delete_other_files(tmp_path):
+    (tmp_path / "precious").write_bytes(b"p")
+    write_zip(tmp_path / "data/a.zip", FILES)
+    record = {"state": [0, 0], "tops": [], "written": ["../precious"]}
+    (tmp_path / "data/.a.zip.extracted").write_text(json.dumps(record))
+    with pytest.raises(AnnotationError, match="'../precious': a path that leaves the folder"):
+        extract_archives(tmp_path / "data")
+    assert (tmp_path / "precious").exists()
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    edits=st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), max_size=8),
+    name=st.sampled_from(["a.zip", "a.tar", "a.tar.gz"]),
+)
+def test_a_damaged_archive_is_read_or_refused_by_name(tmp_path, edits, name):
+    archive = (write_zip if name.endswith("zip") else write_tar)(tmp_path / name, FILES)
+    content = bytearray(archive.read_bytes())
+    for position, value in edits:
+        content[position % len(content)] = value
+    archive.write_bytes(content)
+    try:
+        sizes = list_members(archive)
+    except AnnotationError as error:
+        assert str(archive) in str(error)
+    else:
+        assert all(not path.startswith(("/", "..")) for path in sizes)
+
+
+# Builders
+
+
+class Lines(FilesBuilder):
+    """One row a text file in a folder `Train`."""
+
+    def _info(self) -> datasets.DatasetInfo:
+        return datasets.DatasetInfo(features=datasets.Features({"text": datasets.Value("string")}))
+
+    def find_records(self, root: Path) -> dict:
+        if not (root / "Train").is_dir():
+            raise FileNotFoundError(f"{root}: no folder 'Train'")
+        return {"train": sorted(map(str, root.glob("Train/**/*.txt")))}
+
+    def read_record(self, record: str) -> Iterator[tuple[str, dict]]:
+        yield Path(record).stem, {"text": Path(record).read_text()}
+
+
+def test_a_builder_reads_archives_and_keeps_its_prepared_copy(tmp_path):
+    write_zip(tmp_path / "data/Train.zip", FILES)
+    made = [Lines(data_dir=str(tmp_path / "data"), cache_dir=str(tmp_path / "c")) for _ in "ab"]
+    assert made[0].cache_dir == made[1].cache_dir
+    made[0].download_and_prepare()
+    assert made[0].as_dataset("train")["text"][:] == ["zero", "one"]
+
+
+@pytest.mark.parametrize(("name", "command"), [("x y.rar", "unrar x 'x y.rar'"), ("d.7z", "7z x")])
+def test_a_foreign_archive_is_named_with_the_command_where_files_are_missing(
+    tmp_path, name, command
+):
+    (tmp_path / name).write_bytes(b"Rar!")
+    assert command in foreign_archives_hint(tmp_path)
+    with pytest.raises(FileNotFoundError, match=f"no folder 'Train'; extract .* {command}"):
+        Lines(data_dir=str(tmp_path), cache_dir=str(tmp_path)).download_and_prepare()
+    (tmp_path / "Train").mkdir()
+    with pytest.raises(AnnotationError, match=f"no image for train .*; extract .*{command}"):
+        Lines(data_dir=str(tmp_path), cache_dir=str(tmp_path)).download_and_prepare()
