@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mtp_hf.data.geometry import pad_to, padded_size
+from mtp_hf.data.geometry import LABEL_MAPS, pad_to, padded_size
 from mtp_hf.data.schema import IGNORE_LABEL, Batch, Sample
 
 # ImageNet statistics in gray levels, RGB.
@@ -21,7 +21,10 @@ IMAGE_STD = (58.395, 57.12, 57.375)
 
 
 class Collate:
-    """Pad samples to one canvas and stack them, in the given order.
+    """Pad samples of any task to one canvas and stack them, in the given order.
+
+    Pictures of the later date become `pixel_values_post`, labels of scenes `image_labels` (B,);
+    everything else stays in `labels`, one dict an image.
 
     Differs: all label maps are padded like the image; the original leaves the semantic map
     smaller than the canvas (quirk 8).
@@ -40,17 +43,23 @@ class Collate:
         """Collate B >= 1 finalized samples.
 
         Raises:
-            ValueError: No sample, or an image larger than `image_size`.
+            ValueError: No sample, an image larger than `image_size`, samples of which only some
+                have a label or a second picture, or a label map of a size of its own on an image
+                that needs padding.
         """
         if not samples:
             raise ValueError("cannot collate zero samples")
         sizes = [(s["image"].shape[1], s["image"].shape[2]) for s in samples]
         canvas = padded_size(sizes, self.image_size, self.size_divisor)
-        pixel_values = torch.zeros((len(samples), 3, *canvas), dtype=torch.uint8)
-        for pixels, sample, (height, width) in zip(pixel_values, samples, sizes, strict=True):
-            pixels[:, :height, :width] = sample["image"]
-        labels = [_label(s, size, canvas) for s, size in zip(samples, sizes, strict=True)]
-        return {"pixel_values": pixel_values, "labels": labels}
+        batch: Batch = {
+            "pixel_values": _stack([s["image"] for s in samples], canvas),
+            "labels": [_label(s, size, canvas) for s, size in zip(samples, sizes, strict=True)],
+        }
+        if _all_have("image_post", samples):
+            batch["pixel_values_post"] = _stack([s["image_post"] for s in samples], canvas)
+        if _all_have("label", samples):
+            batch["image_labels"] = torch.stack([s["label"] for s in samples])
+        return batch
 
 
 def normalize_images(pixel_values: Tensor, sizes: Sequence[tuple[int, int]]) -> Tensor:
@@ -73,12 +82,37 @@ def normalize_images(pixel_values: Tensor, sizes: Sequence[tuple[int, int]]) -> 
     return images
 
 
+def _all_have(key: str, samples: Sequence[Sample]) -> bool:
+    """Whether all samples have the key; that only some have it is an error."""
+    without = [sample["image_id"] for sample in samples if key not in sample]
+    if without and len(without) < len(samples):
+        raise ValueError(f"images {without} of a batch have no {key}, the others do")
+    return not without
+
+
+def _stack(images: Sequence[Tensor], canvas: tuple[int, int]) -> Tensor:
+    """Put images on black canvases, -> uint8 (B, 3, *canvas)."""
+    stacked = torch.zeros((len(images), 3, *canvas), dtype=torch.uint8)
+    for pixels, image in zip(stacked, images, strict=True):
+        pixels[:, : image.shape[1], : image.shape[2]] = image
+    return stacked
+
+
 def _label(sample: Sample, size: tuple[int, int], canvas: tuple[int, int]) -> dict[str, Any]:
-    """Everything but the image, label maps padded to the canvas."""
+    """Everything but what is stacked, label maps padded to the canvas."""
     label: dict[str, Any] = {"size": size, **sample}  # a size set by `Pad` wins
-    del label["image"]
+    for stacked in ("image", "image_post", "label"):
+        label.pop(stacked, None)
     if "instance_masks" in label:
         label["instance_masks"] = pad_to(label["instance_masks"], canvas, False)
-    if "semantic_labels" in label:
-        label["semantic_labels"] = pad_to(label["semantic_labels"], canvas, IGNORE_LABEL)
+    for key in LABEL_MAPS:
+        if key not in label:
+            continue
+        if label[key].shape == size:
+            label[key] = pad_to(label[key], canvas, IGNORE_LABEL)
+        elif size != canvas:
+            raise ValueError(
+                f"image {sample['image_id']}: {key} is {tuple(label[key].shape)} and the image "
+                f"{size}; a map of another size cannot follow the padding to {canvas}"
+            )
     return label

@@ -1,13 +1,15 @@
 """Geometry on whole samples: flip, resize, crop, pad, and selecting objects from parallel lists.
 
-All functions return a new dict and leave the given one as it is. Masks and semantic maps only
-ever have rows and columns chosen, so they are read once, when their final pixels are needed.
+All functions return a new dict and leave the given one as it is. Masks and label maps only ever
+have rows and columns chosen, so they are read once, when their final pixels are needed. Both
+pictures of a pair are moved alike.
 
 Source: MTP training pipeline (spec 2.9) and the operators it borrows (spec 7.9).
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import cast
 
 import numpy as np
 import torch
@@ -23,6 +25,11 @@ from mtp_hf.data.masks import (
 from mtp_hf.data.schema import RawSample
 from mtp_hf.modeling.ops_rotated_boxes import polygons_to_rotated_boxes
 
+# Keys of a sample that move together: pictures, and maps that label their pixels.
+PICTURES = ("image", "image_post")
+LABEL_MAPS = ("semantic_labels", "change_labels")
+_ROTATED = ("polygons", "rotated_class_labels", "rotated_difficult")
+
 
 def flip(sample: RawSample, direction: str) -> RawSample:
     """Mirror a sample, `direction` one of horizontal, vertical, diagonal (both)."""
@@ -31,7 +38,7 @@ def flip(sample: RawSample, direction: str) -> RawSample:
     rows = np.arange(height)[:: -1 if 1 in axes else 1]
     cols = np.arange(width)[:: -1 if 2 in axes else 1]
     sample = _take(sample, rows, cols)
-    sample["image"] = sample["image"].flip(axes)
+    _map_pictures(sample, lambda picture: picture.flip(axes))
     _move_points(
         sample,
         scale=(-1.0 if 2 in axes else 1.0, -1.0 if 1 in axes else 1.0),
@@ -46,20 +53,28 @@ def flip(sample: RawSample, direction: str) -> RawSample:
 def resize(sample: RawSample, long_side: int) -> RawSample:
     """Scale a sample to the given long side, in pixels.
 
-    The image is interpolated bilinearly without antialiasing, masks and semantic map take the
+    The image is interpolated bilinearly without antialiasing, masks and label maps take the
     source pixel floor(x * scale), both as OpenCV does. Boxes are clipped, polygons are not.
     """
     height, width = sample["image"].shape[1:]
     factor = long_side / max(height, width)
     new_height, new_width = (max(int(side * factor + 0.5), 1) for side in (height, width))
     sample = _take(sample, _nearest(height, new_height), _nearest(width, new_width))
-    if (new_height, new_width) != (height, width):
-        # Differs: the original keeps float pixels here; ours are rounded to 8 bits.
-        sample["image"] = F.interpolate(
-            sample["image"][None], (new_height, new_width), mode="bilinear", antialias=False
-        )[0]
+    sample = resize_pictures(sample, (new_height, new_width))
     _move_points(sample, scale=(new_width / width, new_height / height), shift=(0.0, 0.0))
     _clip_boxes(sample)
+    return sample
+
+
+def resize_pictures(sample: RawSample, size: tuple[int, int]) -> RawSample:
+    """Interpolate the pictures to (height, width) and leave every annotation as it is."""
+    sample = {**sample}
+    if tuple(sample["image"].shape[1:]) != size:
+        # Differs: the original keeps float pixels in pretraining; ours are rounded to 8 bits.
+        _map_pictures(
+            sample,
+            lambda picture: F.interpolate(picture[None], size, mode="bilinear", antialias=False)[0],
+        )
     return sample
 
 
@@ -74,7 +89,8 @@ def crop(sample: RawSample, top: int, left: int, size: tuple[int, int]) -> RawSa
     """
     rows, cols = np.arange(top, top + size[0]), np.arange(left, left + size[1])
     sample = _take(sample, rows, cols)
-    sample["image"] = sample["image"][:, top : top + size[0], left : left + size[1]]
+    window = (slice(None), slice(top, top + size[0]), slice(left, left + size[1]))
+    _map_pictures(sample, lambda picture: picture[window])
     _move_points(sample, scale=(1.0, 1.0), shift=(-float(left), -float(top)))
     if "boxes" in sample:
         _clip_boxes(sample)
@@ -82,11 +98,7 @@ def crop(sample: RawSample, top: int, left: int, size: tuple[int, int]) -> RawSa
         sample = select_instances(sample, visible)
     if "instance_masks" in sample:
         sample["instance_masks"], sample["boxes"] = decode_with_boxes(sample["instance_masks"])
-    if "polygons" in sample:
-        centers = polygons_to_rotated_boxes(sample["polygons"])[:, :2]
-        inside = ((centers >= 0) & (centers < torch.tensor([size[1], size[0]]))).all(dim=1)
-        sample = select_rotated(sample, inside)
-    return sample
+    return select_centered(sample)
 
 
 def padded_size(
@@ -125,11 +137,19 @@ def select_instances(sample: RawSample, keep: Tensor) -> RawSample:
 
 
 def select_rotated(sample: RawSample, keep: Tensor) -> RawSample:
-    """Keep the rotated objects where the bool vector `keep` (M,) is true, in both lists."""
-    sample = {**sample}
-    sample["polygons"] = sample["polygons"][keep]
-    sample["rotated_class_labels"] = sample["rotated_class_labels"][keep]
-    return sample
+    """Keep the rotated objects where the bool vector `keep` (M,) is true, in all lists."""
+    kept = {key: sample[key][keep] for key in _ROTATED if key in sample}  # type: ignore
+    return cast(RawSample, {**sample, **kept})
+
+
+def select_centered(sample: RawSample) -> RawSample:
+    """Keep the rotated objects whose minimum-area rectangle has its centre in the image."""
+    if "polygons" not in sample:
+        return sample
+    height, width = sample["image"].shape[1:]
+    centers = polygons_to_rotated_boxes(sample["polygons"])[:, :2]
+    inside = ((centers >= 0) & (centers < torch.tensor([width, height]))).all(dim=1)
+    return select_rotated(sample, inside)
 
 
 def count_dropped(sample: RawSample, reason: str, number: int) -> RawSample:
@@ -145,13 +165,21 @@ def _nearest(old: int, new: int) -> np.ndarray:
 
 
 def _take(sample: RawSample, rows: np.ndarray, cols: np.ndarray) -> RawSample:
-    """Copy the dict with rows and columns chosen from masks and semantic map."""
+    """Copy the dict with rows and columns chosen from masks and label maps."""
     sample = {**sample}
-    if "semantic_labels" in sample:
-        sample["semantic_labels"] = view_map(sample["semantic_labels"], rows, cols)
+    for key in LABEL_MAPS:
+        if key in sample:
+            sample[key] = view_map(sample[key], rows, cols)  # type: ignore[literal-required]
     if "instance_masks" in sample:
         sample["instance_masks"] = view_masks(sample["instance_masks"], rows, cols)
     return sample
+
+
+def _map_pictures(sample: RawSample, change: Callable[[Tensor], Tensor]) -> None:
+    """Change the pictures, (3, H, W) each, in place."""
+    for key in PICTURES:
+        if key in sample:
+            sample[key] = change(sample[key])  # type: ignore[literal-required]
 
 
 def _move_points(sample: RawSample, scale: tuple[float, float], shift: tuple[float, float]) -> None:

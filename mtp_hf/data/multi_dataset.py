@@ -232,7 +232,7 @@ def build_train_loader(
     sources: Mapping[str, SourceDataset],
     sampler: MultiDatasetBatchSampler,
     *,
-    image_size: int,
+    image_size: int | None,
     num_workers: int = 2,
     prefetch_factor: int = 2,
 ) -> DataLoader:
@@ -241,7 +241,7 @@ def build_train_loader(
     Args:
         sources: Source of each name in the sampler.
         sampler: Says what is read at which step; its seed also seeds the augmentation.
-        image_size: Side of the square canvas, pixels.
+        image_size: Side of the square canvas, pixels; None pads to multiples of 32.
         num_workers: 0 reads in the calling process.
         prefetch_factor: Batches that each worker prepares ahead.
     """

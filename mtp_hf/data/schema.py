@@ -9,13 +9,15 @@ A sample is a plain dict that describes one image. It exists in two states:
   holds exactly for this state.
 
 A missing annotation kind is an absent key; an image without objects has keys with zero rows.
-Horizontal objects (N of them) and rotated objects (M) are two independent lists.
+Horizontal objects (N of them) and rotated objects (M) are two independent lists. A pair of dates
+has the later picture in `image_post`, of the size of `image`.
 
 Coordinates are pixels of the image in the same dict, x to the right, y down; a box that covers
-pixel columns 3 to 5 has x1 = 3 and x2 = 6. Sizes are (height, width).
+pixel columns 3 to 5 has x1 = 3 and x2 = 6. Sizes are (height, width). A label map has the size of
+the image, or that of the stored image where only the picture was resized (`ResizeImages`).
 """
 
-from typing import Any, TypedDict, cast
+from typing import Any, NotRequired, TypedDict, cast
 
 import torch
 from torch import Tensor
@@ -31,17 +33,21 @@ class RawSample(TypedDict, total=False):
     """One image between the reader and `finalize`."""
 
     image: Tensor  # (3, H, W) uint8, RGB
+    image_post: Tensor  # (3, H, W) uint8, RGB, the later date of a pair
+    label: Tensor  # () int64, 0..K-1, the scene
     boxes: Tensor  # (N, 4) float32, x1 y1 x2 y2
     class_labels: Tensor  # (N,) int64, 0..K-1
     instance_masks: Tensor | RleMasks  # (N, H, W) bool, or coded
     polygons: Tensor  # (M, 8) float32, x1 y1 .. x4 y4 in annotated corner order
     rotated_class_labels: Tensor  # (M,) int64, 0..K-1
-    semantic_labels: (
-        Tensor | MapView
-    )  # (H, W) uint8 or int64, 0 background, 1..K classes, 255 ignore
+    rotated_difficult: Tensor  # (M,) int64, 0, 1, or 2 = cut by the border of a tile
+    # (H, W) uint8 or int64; in pretraining 0 background, 1..K classes, 255 ignore; else 0..K-1
+    semantic_labels: Tensor | MapView
+    change_labels: Tensor | MapView  # (H, W) uint8 or int64, 1 changed, 0 not, 255 ignore
     image_id: str
     dataset: str
     orig_size: tuple[int, int]  # size of the image as stored
+    tile: dict[str, Any]  # where a tile was cut from, as in its row
     size: tuple[int, int]  # content size, set by `Pad` only
     dropped: dict[str, int]  # annotations left out so far, by reason
     num_redrawn: int  # images rejected before this one took their place
@@ -51,15 +57,20 @@ class Sample(TypedDict, total=False):
     """One image after `finalize`, before collation."""
 
     image: Tensor  # (3, H, W) uint8, RGB
+    image_post: Tensor  # (3, H, W) uint8, RGB, the later date of a pair
+    label: Tensor  # () int64, 0..K-1, the scene
     boxes: Tensor  # (N, 4) float32, x1 y1 x2 y2
     class_labels: Tensor  # (N,) int64, 0..K-1
     instance_masks: Tensor  # (N, H, W) bool
     rotated_boxes: Tensor  # (M, 5) float32, cx cy w h angle (radians, clockwise on screen, le90)
     rotated_class_labels: Tensor  # (M,) int64, 0..K-1
-    semantic_labels: Tensor  # (H, W) int64, 0 background, 1..K classes, 255 ignore
+    rotated_difficult: Tensor  # (M,) int64, 0, 1 or 2
+    semantic_labels: Tensor  # (H, W) int64
+    change_labels: Tensor  # (H, W) int64, 0, 1 or 255
     image_id: str
     dataset: str
     orig_size: tuple[int, int]
+    tile: dict[str, Any]
     size: tuple[int, int]
     dropped: dict[str, int]
     num_redrawn: int
@@ -69,21 +80,27 @@ class Batch(TypedDict):
     """What `Collate` returns; images of all datasets of a step, in dataset order."""
 
     pixel_values: Tensor  # (B, 3, H, W) uint8, zero-padded right and bottom
-    labels: list[dict[str, Any]]  # B dicts: the sample's keys but image, plus size = content size
+    pixel_values_post: NotRequired[Tensor]  # the same for `image_post`
+    image_labels: NotRequired[Tensor]  # (B,) int64, the stacked `label`s
+    labels: list[dict[str, Any]]  # B dicts: all other keys of the sample, plus size = content size
 
 
 # key -> (dtype, shape); letters are sizes that must agree between keys.
 _TENSORS: dict[str, tuple[torch.dtype, tuple[int | str, ...]]] = {
     "image": (torch.uint8, (3, "H", "W")),
+    "image_post": (torch.uint8, (3, "H", "W")),
+    "label": (torch.int64, ()),
     "boxes": (torch.float32, ("N", 4)),
     "class_labels": (torch.int64, ("N",)),
     "instance_masks": (torch.bool, ("N", "H", "W")),
     "rotated_boxes": (torch.float32, ("M", 5)),
     "rotated_class_labels": (torch.int64, ("M",)),
-    "semantic_labels": (torch.int64, ("H", "W")),
+    "rotated_difficult": (torch.int64, ("M",)),
+    "semantic_labels": (torch.int64, ("h", "w")),
+    "change_labels": (torch.int64, ("h", "w")),
 }
 _REQUIRED: dict[str, type] = {"image": Tensor, "image_id": str, "dataset": str, "orig_size": tuple}
-_OPTIONAL: dict[str, type] = {"size": tuple, "dropped": dict, "num_redrawn": int}
+_OPTIONAL: dict[str, type] = {"tile": dict, "size": tuple, "dropped": dict, "num_redrawn": int}
 # Each group is present as a whole or absent as a whole.
 _TOGETHER = (("boxes", "class_labels"), ("rotated_boxes", "rotated_class_labels"))
 
@@ -93,7 +110,8 @@ def check_sample(sample: Sample, num_classes: int | None = None) -> None:
 
     Args:
         sample: Output of a transform list.
-        num_classes: K, to check label ranges; semantic maps may hold 0..K and 255.
+        num_classes: K, to check label ranges; semantic maps may hold 0..K and 255, as those of
+            the pretraining do, whose background is class 0.
 
     Raises:
         TypeError: Unknown key, or a value of the wrong type or dtype.
@@ -129,6 +147,14 @@ def _check_shapes(sample: Sample, where: str) -> None:
         )
         if len(value.shape) != len(shape) or tuple(value.shape) != expected:
             raise ValueError(f"{where}: {key} is {tuple(value.shape)}, expected {shape} {sizes}")
+    stored = tuple(sample["orig_size"])
+    allowed = ((sizes["H"], sizes["W"]), stored, stored[::-1])  # the last: turned by 90 degrees
+    for key in ("semantic_labels", "change_labels"):
+        if key in sample and tuple(sample[key].shape) not in allowed:  # type: ignore
+            raise ValueError(
+                f"{where}: {key} is {tuple(sample[key].shape)}, expected the size of "  # type: ignore
+                f"the image now, {allowed[0]}, or as stored, {stored}"
+            )
 
 
 def _check_values(sample: Sample, where: str, num_classes: int | None) -> None:
@@ -138,7 +164,7 @@ def _check_values(sample: Sample, where: str, num_classes: int | None) -> None:
     if "boxes" in sample and (sample["boxes"][:, 2:] < sample["boxes"][:, :2]).any():
         raise ValueError(f"{where}: boxes must have x2 >= x1 and y2 >= y1")
     limit = float("inf") if num_classes is None else num_classes
-    for key in ("class_labels", "rotated_class_labels"):
+    for key in ("label", "class_labels", "rotated_class_labels"):
         labels = cast(Tensor, sample.get(key, torch.zeros(0)))
         if ((labels < 0) | (labels >= limit)).any():
             raise ValueError(f"{where}: {key} {labels.unique().tolist()} not in 0..{limit - 1}")
@@ -147,6 +173,10 @@ def _check_values(sample: Sample, where: str, num_classes: int | None) -> None:
         if ((labels < 0) | ((labels > min(limit, 254)) & (labels != IGNORE_LABEL))).any():
             found = labels.unique().tolist()
             raise ValueError(f"{where}: semantic labels {found} not in 0..{limit} or 255")
+    for key, values in (("change_labels", (0, 1, IGNORE_LABEL)), ("rotated_difficult", (0, 1, 2))):
+        found = sample[key].unique().tolist() if key in sample else []  # type: ignore
+        if not set(found) <= set(values):
+            raise ValueError(f"{where}: {key} {found} not in {values}")
 
 
 def _describe(value: Any) -> str:

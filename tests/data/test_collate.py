@@ -75,6 +75,55 @@ def test_samples_are_not_changed():
     assert sample["semantic_labels"].shape == (8, 12)
 
 
+def _pair(height, width, value=1):
+    return {
+        "image": torch.full((3, height, width), 9, dtype=torch.uint8),
+        "image_post": torch.full((3, height, width), 8, dtype=torch.uint8),
+        "change_labels": torch.full((height, width), value, dtype=torch.int64),
+        "image_id": "p",
+        "dataset": "d",
+        "orig_size": (height, width),
+    }
+
+
+def test_both_pictures_of_a_pair_are_padded_alike():
+    batch = Collate(16)([_pair(8, 12), _pair(16, 16, 0)])
+    assert batch["pixel_values_post"].shape == batch["pixel_values"].shape == (2, 3, 16, 16)
+    assert (batch["pixel_values_post"][0, :, :8, :12] == 8).all()
+    assert (batch["pixel_values_post"].flatten(1) > 0).sum(1).tolist() == [288, 768]
+    assert batch["labels"][0]["change_labels"].eq(255).sum() == 256 - 96
+    assert batch["labels"][1]["change_labels"].eq(0).all()
+    assert "image_post" not in batch["labels"][0]
+
+
+def test_labels_of_scenes_are_stacked():
+    samples = [{**_pair(8, 8), "label": torch.tensor(k)} for k in (3, 0)]
+    batch = Collate(8)(samples)
+    assert batch["image_labels"].tolist() == [3, 0]
+    assert "label" not in batch["labels"][0]
+    assert "image_labels" not in Collate(8)([_pair(8, 8)])
+
+
+def test_a_batch_with_and_without_labels_is_an_error():
+    labelled = {**_pair(8, 8), "label": torch.tensor(0), "image_id": "q"}
+    with pytest.raises(ValueError, match=r"\['p'\] of a batch have no label"):
+        Collate(8)([labelled, _pair(8, 8)])
+    alone = {key: value for key, value in _pair(8, 8).items() if key != "image_post"}
+    with pytest.raises(ValueError, match="no image_post"):
+        Collate(8)([alone, _pair(8, 8)])
+
+
+def test_maps_of_the_stored_size_stay_as_they_are():
+    sample = {**_pair(32, 32), "change_labels": torch.ones(12, 12, dtype=torch.int64)}
+    assert Collate(32)([sample])["labels"][0]["change_labels"].shape == (12, 12)
+
+
+def test_maps_of_another_size_cannot_follow_padding():
+    sample = {**_pair(8, 8), "change_labels": torch.ones(12, 12, dtype=torch.int64)}
+    with pytest.raises(ValueError, match=r"p: change_labels is \(12, 12\) .* \(8, 8\)"):
+        Collate(16)([sample])
+
+
 def test_images_that_do_not_fit_and_empty_batches_are_errors():
     with pytest.raises(ValueError, match="17x4"):
         Collate(16)([_sample(17, 4)])

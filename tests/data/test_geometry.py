@@ -10,6 +10,7 @@ from mtp_hf.data.geometry import (
     pad_to,
     padded_size,
     resize,
+    resize_pictures,
     select_instances,
     select_rotated,
 )
@@ -154,6 +155,58 @@ def test_canvas_is_the_given_square_or_the_next_multiple():
     assert padded_size([(30, 40)], 48, 32) == (48, 48)
     with pytest.raises(ValueError, match="30x49"):
         padded_size([(30, 49)], 48, 32)
+
+
+def _pair():
+    """A pair with a change map; the later picture is the earlier plus one hundred."""
+    image = torch.arange(72, dtype=torch.uint8).reshape(3, 4, 6)
+    return {
+        "image": image,
+        "image_post": image + 100,
+        "change_labels": (torch.arange(24).reshape(4, 6) % 2).to(torch.uint8),
+    }
+
+
+@pytest.mark.parametrize(
+    "move",
+    [
+        lambda s: flip(s, "horizontal"),
+        lambda s: flip(s, "diagonal"),
+        lambda s: crop(s, 1, 2, (3, 3)),
+        lambda s: resize(s, 12),
+        lambda s: resize(crop(flip(s, "vertical"), 0, 1, (4, 4)), 3),
+    ],
+)
+def test_both_pictures_of_a_pair_move_alike(move):
+    out = move(_pair())
+    # Interpolation rounds each picture: one level.
+    assert ((out["image_post"].int() - out["image"].int()) - 100).abs().max() <= 1
+    assert decode_map(out["change_labels"]).shape == out["image"].shape[1:]
+
+
+def test_a_change_map_moves_with_its_pictures():
+    out = crop(flip(_pair(), "horizontal"), 1, 2, (3, 3))
+    assert torch.equal(decode_map(out["change_labels"]), out["image"][0] % 2)
+
+
+def test_resizing_only_the_pictures_leaves_annotations():
+    sample = {**_sample(), **_pair()}
+    out = resize_pictures(sample, (8, 5))
+    assert out["image"].shape == out["image_post"].shape == (3, 8, 5)
+    for key in ("boxes", "polygons", "semantic_labels", "change_labels"):
+        assert out[key] is sample[key]
+
+
+def test_difficult_flags_go_with_their_objects():
+    sample = {
+        "image": torch.zeros(3, 20, 20, dtype=torch.uint8),
+        "polygons": torch.tensor([[1.0, 1, 3, 1, 3, 3, 1, 3], [11, 1, 13, 1, 13, 3, 11, 3]]),
+        "rotated_class_labels": torch.tensor([4, 5]),
+        "rotated_difficult": torch.tensor([0, 2]),
+    }
+    out = crop(sample, 0, 8, (20, 12))
+    assert out["rotated_class_labels"].tolist() == [5]
+    assert out["rotated_difficult"].tolist() == [2]
 
 
 def test_padding_is_right_and_bottom():

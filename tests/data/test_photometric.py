@@ -133,3 +133,15 @@ def test_parity_with_the_recorded_distortions(case, fixtures_dir):
     exact = case in ("brightness", "contrast_first", "contrast_last")
     assert difference.max() <= (0 if exact else 1)
     assert (difference > 0).float().mean() < 1e-3
+
+
+def test_the_pictures_of_a_pair_have_draws_of_their_own():
+    picture = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (3, 6, 6), dtype=np.uint8))
+    transform = PhotometricDistortion()
+    differ = 0
+    for seed in range(8):
+        pair = transform({"image": picture, "image_post": picture}, np.random.default_rng(seed))
+        alone = transform({"image": picture}, np.random.default_rng(seed))
+        assert torch.equal(pair["image"], alone["image"])  # the first date draws first
+        differ += not torch.equal(pair["image"], pair["image_post"])
+    assert differ >= 6  # equal only where every coin of both says no

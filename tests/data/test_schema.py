@@ -25,6 +25,20 @@ def test_good_samples_pass():
     check_sample(_sample(size=(4, 6), dropped={"a": 1}, num_redrawn=0))
 
 
+def test_samples_of_every_task_pass():
+    pair = {"image_post": torch.zeros(3, 4, 6, dtype=torch.uint8)}
+    changes = torch.tensor([0, 1, 255]).repeat(4, 2)
+    check_sample(_sample(**pair, change_labels=changes, semantic_labels=None))
+    check_sample(_sample(label=torch.tensor(4)), num_classes=5)
+    check_sample(_sample(rotated_difficult=torch.tensor([0, 1, 2]), tile={"x": 0}))
+
+
+def test_label_maps_may_have_the_stored_size_also_turned():
+    for size in ((8, 12), (12, 8)):
+        check_sample(_sample(semantic_labels=torch.zeros(size, dtype=torch.int64)))
+        check_sample(_sample(change_labels=torch.ones(size, dtype=torch.int64)))
+
+
 def test_absent_annotation_kinds_pass():
     check_sample(_sample(boxes=None, class_labels=None, instance_masks=None), num_classes=5)
     check_sample(_sample(rotated_boxes=None, rotated_class_labels=None))
@@ -71,6 +85,13 @@ def test_wrong_types_are_type_errors(changes, message):
         ({"instance_masks": torch.zeros(2, 4, 5, dtype=torch.bool)}, "instance_masks is"),
         ({"semantic_labels": torch.zeros(6, 4, dtype=torch.int64)}, "semantic_labels is"),
         ({"image": torch.zeros(3, 4, dtype=torch.uint8)}, "image is"),
+        ({"image_post": torch.zeros(3, 8, 12, dtype=torch.uint8)}, "image_post is"),
+        ({"change_labels": torch.zeros(6, 4, dtype=torch.int64)}, "change_labels is"),
+        ({"change_labels": torch.full((4, 6), 2)}, "change_labels .2. not in"),
+        ({"label": torch.zeros(1, dtype=torch.int64)}, "label is"),
+        ({"label": torch.tensor(5)}, "label .5. not in 0..4"),
+        ({"rotated_difficult": torch.zeros(2, dtype=torch.int64)}, "rotated_difficult is"),
+        ({"rotated_difficult": torch.tensor([0, 1, 3])}, "rotated_difficult .*3. not in"),
         ({"boxes": torch.full((2, 4), float("nan"))}, "boxes holds non-finite"),
         ({"rotated_boxes": torch.full((3, 5), float("inf"))}, "rotated_boxes holds non-finite"),
         ({"boxes": torch.tensor([[3.0, 0, 2, 2], [0, 0, 1, 1]])}, "x2 >= x1"),
