@@ -90,7 +90,7 @@ def read_image_size(path: str | Path, max_pixels: int = MAX_PIXELS) -> tuple[int
         AnnotationError: the file is no image, is cut short, or claims more than `max_pixels`.
     """
     try:
-        with open(path, "rb") as file, _no_limit_of_pillow(), Image.open(file) as image:
+        with open(path, "rb") as file, no_limit_of_pillow(), Image.open(file) as image:
             width, height = image.size
             if width * height > max_pixels:
                 raise AnnotationError(
@@ -207,7 +207,7 @@ def parse_number(token: str) -> float | None:
 
 
 @contextlib.contextmanager
-def _no_limit_of_pillow() -> Iterator[None]:
+def no_limit_of_pillow() -> Iterator[None]:
     """Pillow's own limit is below the largest pictures of DOTA; ours is checked instead."""
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
