@@ -36,7 +36,8 @@ def test_samples_of_every_task_pass():
 def test_label_maps_may_have_the_stored_size_also_turned():
     for size in ((8, 12), (12, 8)):
         check_sample(_sample(semantic_labels=torch.zeros(size, dtype=torch.int64)))
-        check_sample(_sample(change_labels=torch.ones(size, dtype=torch.int64)))
+        changes = torch.ones(size, dtype=torch.int64)
+        check_sample(_sample(change_labels=changes, semantic_labels=None))
 
 
 def test_absent_annotation_kinds_pass():
