@@ -23,7 +23,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from mtp_hf.data.collate import normalize_images
 from mtp_hf.training.loss_window import LossWindow
 from mtp_hf.training.preemption import StoppedBySignal
-from mtp_hf.training.recipe_schema import Recipe
+from mtp_hf.training.recipe_sections import CommonRecipe
 from mtp_hf.training.run_log import RunLog
 
 logger = get_logger(__name__)
@@ -68,7 +68,7 @@ class Callbacks:
 def train(
     prepared: Prepared,
     batches: Iterable[dict[str, Any]],
-    recipe: Recipe,
+    recipe: CommonRecipe,
     *,
     steps: range,
     window: LossWindow,
@@ -125,7 +125,7 @@ def train(
 def train_step(
     prepared: Prepared,
     batches: Iterator[dict[str, Any]],
-    recipe: Recipe,
+    recipe: CommonRecipe,
     window: LossWindow,
     step: int,
 ) -> Tensor:
@@ -170,7 +170,7 @@ def batch_to_device(
     return normalize_images(batch["pixel_values"], sizes), batch["labels"]
 
 
-def warn_of_waiting(data_wait: float, recipe: Recipe) -> bool:
+def warn_of_waiting(data_wait: float, recipe: CommonRecipe) -> bool:
     """Warn if reading images is what limits the speed; tell whether it is.
 
     Args:

@@ -21,6 +21,8 @@ from torch import nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
+from mtp_hf.training.recipe_sections import Schedule
+
 BACKBONE_PREFIX = "backbone."
 POSITION_TABLE = "position_embeddings"  # `pos_embed` in the original
 
@@ -80,26 +82,36 @@ def build_optimizer(groups: list[dict[str, Any]], *, betas: tuple[float, float])
     return AdamW(groups, betas=betas, fused=fused)
 
 
-def learning_rate_factor(step: int, *, steps: int, warmup_steps: int, kind: str) -> float:
+def learning_rate_factor(step: int, schedule: Schedule) -> float:
     """Return the factor on the learning rate of optimizer step `step`, counted from 0.
 
-    Linear from 1 / warmup_steps to 1 during warm-up, then 1 (`constant`) or half a cosine to 0 at
-    `steps`.
+    In the warm-up of W steps it is s + (1 - s) step / (W - 1) with the start s, by default 1 / W.
+    What comes then is counted from the end of the warm-up, the milestones from the start of the
+    run.
     """
-    if step < warmup_steps:
-        return (step + 1) / warmup_steps
-    if kind == "constant":
+    return _warmup(step, schedule) * _after_warmup(step, schedule)
+
+
+def _warmup(step: int, schedule: Schedule) -> float:
+    length, start = schedule.warmup_steps, schedule.warmup_start
+    if step >= length:
         return 1.0
-    progress = min(1.0, (step - warmup_steps) / (steps - warmup_steps))
+    start = 1 / length if start is None else start
+    return start + (1 - start) * step / (length - 1) if length > 1 else start
+
+
+def _after_warmup(step: int, schedule: Schedule) -> float:
+    if schedule.kind == "multistep":
+        return schedule.gamma ** sum(step >= milestone for milestone in schedule.milestones)
+    if schedule.kind == "constant" or step < schedule.warmup_steps:
+        return 1.0
+    done = (step - schedule.warmup_steps) // schedule.update_every * schedule.update_every
+    progress = min(1.0, done / (schedule.steps - schedule.warmup_steps))
+    if schedule.kind == "poly":
+        return (1.0 - progress) ** schedule.power
     return 0.5 * (1.0 + math.cos(math.pi * progress))
 
 
-def build_schedule(
-    optimizer: torch.optim.Optimizer, *, steps: int, warmup_steps: int, kind: str
-) -> LambdaLR:
+def build_schedule(optimizer: torch.optim.Optimizer, schedule: Schedule) -> LambdaLR:
     """Make the schedule; its `step()` is due once per optimizer step on any number of processes."""
-
-    def factor(step: int) -> float:
-        return learning_rate_factor(step, steps=steps, warmup_steps=warmup_steps, kind=kind)
-
-    return LambdaLR(optimizer, factor)
+    return LambdaLR(optimizer, lambda step: learning_rate_factor(step, schedule))

@@ -299,10 +299,5 @@ def prepare(accelerator: Accelerator, model: nn.Module, recipe: Recipe) -> Prepa
         layer_decay=recipe.optimizer.layer_decay,
     )
     optimizer = build_optimizer(groups, betas=recipe.optimizer.betas)
-    schedule = build_schedule(
-        optimizer,
-        steps=recipe.schedule.steps,
-        warmup_steps=recipe.schedule.warmup_steps,
-        kind=recipe.schedule.kind,
-    )
+    schedule = build_schedule(optimizer, recipe.schedule)
     return Prepared(accelerator, *accelerator.prepare(model, optimizer, schedule))

@@ -20,7 +20,7 @@ from accelerate.utils import (
 
 from mtp_hf.training.agreement import on_main_process
 from mtp_hf.training.host_memory import keep_freed_memory
-from mtp_hf.training.recipe_schema import Recipe, micro_batch_sizes
+from mtp_hf.training.recipe_sections import CommonRecipe, micro_batch_sizes
 from mtp_hf.training.sharding import check_sharding, set_up_deepspeed, sharding_plugins
 
 # A process that hangs, or whose machine is gone without a word, stops the others after this time;
@@ -39,7 +39,9 @@ _COUNTS_OF_LAUNCHERS = (
 )
 
 
-def make_accelerator(recipe: Recipe, log_with: str | None, tracker_folder: Path) -> Accelerator:
+def make_accelerator(
+    recipe: CommonRecipe, log_with: str | None, tracker_folder: Path
+) -> Accelerator:
     """Make the accelerator of a run.
 
     Args:
@@ -70,7 +72,7 @@ def make_accelerator(recipe: Recipe, log_with: str | None, tracker_folder: Path)
     return accelerator
 
 
-def set_up_cpu(accelerator: Accelerator, recipe: Recipe) -> None:
+def set_up_cpu(accelerator: Accelerator, recipe: CommonRecipe) -> None:
     """Train fast where it is on a CPU: keep freed memory, use the threads that the recipe names.
 
     `accelerate launch` gives a process one thread unless it is told `--cpu`.
@@ -125,7 +127,7 @@ def describe_lost_process(error: Exception) -> str | None:
     )
 
 
-def check_launch(accelerator: Accelerator, recipe: Recipe) -> None:
+def check_launch(accelerator: Accelerator, recipe: CommonRecipe) -> None:
     """Check that the processes are connected and can share a step of the recipe.
 
     Raises:
@@ -140,7 +142,7 @@ def check_launch(accelerator: Accelerator, recipe: Recipe) -> None:
     on_main_process(accelerator, lambda: _check_settings(accelerator, recipe))
 
 
-def _check_settings(accelerator: Accelerator, recipe: Recipe) -> None:
+def _check_settings(accelerator: Accelerator, recipe: CommonRecipe) -> None:
     check_sharding(accelerator)
     accumulation = accelerator.gradient_accumulation_steps
     if accumulation != recipe.schedule.gradient_accumulation:
@@ -151,13 +153,13 @@ def _check_settings(accelerator: Accelerator, recipe: Recipe) -> None:
     micro_batch_sizes(recipe, accelerator.num_processes)
 
 
-def describe_sharing(accelerator: Accelerator, recipe: Recipe) -> str:
+def describe_sharing(accelerator: Accelerator, recipe: CommonRecipe) -> str:
     """Say how an optimizer step is shared, in one line for the user."""
     processes, accumulation = accelerator.num_processes, recipe.schedule.gradient_accumulation
     sizes = micro_batch_sizes(recipe, processes)
     images = ", ".join(
-        f"{name} {source.batch_size} = {processes} x {accumulation} x {sizes[name]}"
-        for name, source in recipe.data.sources.items()
+        f"{name} {size} = {processes} x {accumulation} x {sizes[name]}"
+        for name, size in recipe.batch_sizes().items()
     )
     kind = accelerator.device.type.upper()
     return f"images of a step ({kind} processes x accumulated batches x images of one): {images}"

@@ -10,13 +10,13 @@ code ignores what its options say (it has no layer decay on a ViT, and no mixed 
 """
 
 import dataclasses
-import math
 from typing import Any, Literal
 
 from torch import nn
 
 from mtp_hf.dataset_scripts.samrs import SAMRS_TASKS
 from mtp_hf.modeling.configuration_vit_rvsa import VIT_RVSA_SIZES
+from mtp_hf.training.recipe_sections import CommonRecipe, check_range, check_sections
 from mtp_hf.training.strict_dataclass import unknown_name
 
 TASKS = ("ss", "is", "rd")
@@ -82,27 +82,6 @@ class Model:
 
 
 @dataclasses.dataclass(frozen=True)
-class Schedule:
-    """Length of the run in optimizer steps, and the learning rate along it."""
-
-    steps: int = 80_000  # paper, section IV-A
-    warmup_steps: int = 0  # main_pretrain.py has no warm-up
-    kind: Literal["cosine", "constant"] = "cosine"  # to zero, stepped every iteration
-    gradient_accumulation: int = 1  # batches that make up one optimizer step on a process
-
-
-@dataclasses.dataclass(frozen=True)
-class Optimizer:
-    """AdamW and gradient clipping."""
-
-    lr: float = 6.0e-5  # main_pretrain.py, both ViTs
-    weight_decay: float = 0.05  # main_pretrain.py
-    betas: tuple[float, float] = (0.9, 0.999)  # main_pretrain.py
-    layer_decay: float = 1.0  # effective: the original's 0.9 never reaches a ViT in pretraining
-    max_grad_norm: float = 5.0  # main_pretrain.py, global L2 norm
-
-
-@dataclasses.dataclass(frozen=True)
 class Augment:
     """Random changes to training images. Source: the original's training pipeline (datasets.py)."""
 
@@ -111,104 +90,21 @@ class Augment:
     photometric_distortion: bool = True  # brightness, contrast, saturation, hue
 
 
-@dataclasses.dataclass(frozen=True)
-class Efficiency:
-    """How the machine is used; none of it may change what is learned beyond rounding."""
-
-    mixed_precision: Literal["no", "bf16", "fp16"] = "no"  # the original computes in float32
-    activation_checkpointing: bool = False
-    num_workers: int = 2  # processes that read images, per training process
-    cpu_threads: int | None = None  # of a process that trains on a CPU; null: as launched
-
-
-@dataclasses.dataclass(frozen=True)
-class Evaluation:
-    """Validation during the run.
-
-    Args:
-        every: optimizer steps between validations (0: only at the end).
-        before: also measure the untrained model, to compare with.
-        batch_size: images per forward pass of one process.
-        max_samples: images used of each set (null: all).
-        on_training_images: at the start and end also measure on the training images, unaugmented,
-            to tell what is learned from what carries over.
-    """
-
-    every: int = 0  # the original validates once, after the last step
-    before: bool = False
-    batch_size: int = 4
-    max_samples: int | None = None
-    on_training_images: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class Saving:
-    """What is written along the way.
-
-    Args:
-        checkpoint_every: optimizer steps between checkpoints (0: only at the end).
-        total_limit: newest checkpoints to keep (null: all).
-        log_every: optimizer steps that a line of the log averages over.
-    """
-
-    checkpoint_every: int = 5_000  # published command
-    total_limit: int | None = None  # nothing is deleted unasked
-    log_every: int = 10
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """A whole run.
+class Recipe(CommonRecipe):
+    """A whole pretraining run."""
 
-    Args:
-        name: recipe file the values come from.
-        result: row of its `results:`.
-        about: sentences for the model card.
-    """
-
-    name: str = ""
-    result: str | None = None
-    about: str = ""
     data: Data
     model: Model = Model()
-    schedule: Schedule = Schedule()
-    optimizer: Optimizer = Optimizer()
     augment: Augment = Augment()
-    efficiency: Efficiency = Efficiency()
-    evaluation: Evaluation = Evaluation()
-    saving: Saving = Saving()
-    seed: int = 2023  # main_pretrain.py
 
+    def batch_sizes(self) -> dict[str, int]:
+        """Images of each source in one optimizer step."""
+        return {name: source.batch_size for name, source in self.data.sources.items()}
 
-def micro_batch_sizes(recipe: Recipe, num_processes: int) -> dict[str, int]:
-    """Share the images of one optimizer step among processes and accumulated batches.
-
-    Returns:
-        Images of each source in one forward pass of one process.
-
-    Raises:
-        ValueError: batch sizes that cannot be shared equally; all of them, with what would fit.
-    """
-    accumulation = recipe.schedule.gradient_accumulation
-    sizes = {name: source.batch_size for name, source in recipe.data.sources.items()}
-    shares = num_processes * accumulation
-    unequal = [
-        f"  data.sources.{name}.batch_size={size}: {size} / {shares} = {size / shares:.4g};"
-        f" fits: {' or '.join(map(str, _nearest_multiples(size, shares)))}"
-        for name, size in sizes.items()
-        if size % shares
-    ]
-    if unequal:
-        fitting = math.gcd(*sizes.values())
-        counts = ", ".join(str(n) for n in range(1, fitting + 1) if fitting % n == 0)
-        raise ValueError(
-            f"{num_processes} processes x {accumulation} accumulated batches = {shares} cannot"
-            " share equally the images that one optimizer step takes of a set:\n"
-            + "\n".join(unequal)
-            + "\nor leave the batch sizes, which belong to the result, and let processes x"
-            f" schedule.gradient_accumulation be one of: {counts}"
-        )
-    return {name: size // shares for name, size in sizes.items()}
+    def batch_size_key(self, name: str) -> str:
+        """Where the recipe sets the batch size of a source."""
+        return f"data.sources.{name}.batch_size"
 
 
 def check_recipe(recipe: Recipe) -> None:
@@ -220,24 +116,14 @@ def check_recipe(recipe: Recipe) -> None:
     if recipe.model.backbone not in VIT_RVSA_SIZES:
         name = recipe.model.backbone
         raise ValueError(unknown_name(f"model.backbone={name}", "size", name, VIT_RVSA_SIZES))
-    for path in _COUNTS_FROM_ONE:
-        _check_range(recipe, path, at_least=1)
-    if recipe.seed < 0:
-        raise ValueError(f"seed: expected at least 0, got {recipe.seed}")
-    for path in _COUNTS_OR_NULL:
-        section, field = path.split(".")
-        if getattr(getattr(recipe, section), field) is not None:
-            _check_range(recipe, path, at_least=1)
-    for path in _NOT_NEGATIVE:
-        _check_range(recipe, path, at_least=0)
+    check_range(recipe, "data.image_size", at_least=1)
+    check_range(recipe, "data.limit_samples", at_least=1, or_null=True)
+    check_range(recipe, "schedule.steps", at_least=1)
+    check_sections(recipe)
     if recipe.schedule.warmup_steps >= recipe.schedule.steps:
         raise ValueError(
             f"schedule.warmup_steps ({recipe.schedule.warmup_steps}) must be less than"
             f" schedule.steps ({recipe.schedule.steps})"
-        )
-    if not 0 < recipe.optimizer.layer_decay <= 1:
-        raise ValueError(
-            f"optimizer.layer_decay: expected 0 < x <= 1, got {recipe.optimizer.layer_decay}"
         )
     if not 0 <= recipe.augment.flip_probability <= 1:
         raise ValueError(
@@ -248,30 +134,8 @@ def check_recipe(recipe: Recipe) -> None:
         raise ValueError(f"augment.scale_range: expected 0 < low <= high, got [{low}, {high}]")
 
 
-_COUNTS_FROM_ONE = (
-    "data.image_size",
-    "schedule.steps",
-    "schedule.gradient_accumulation",
-    "evaluation.batch_size",
-    "saving.log_every",
-)
 # Data sets become keys of module dicts and of metrics.
 _TAKEN_NAMES = {*dir(nn.ModuleDict()), "pooled", "tables"}
-_COUNTS_OR_NULL = (
-    "data.limit_samples",
-    "evaluation.max_samples",
-    "efficiency.cpu_threads",
-    "saving.total_limit",
-)
-_NOT_NEGATIVE = (
-    "schedule.warmup_steps",
-    "optimizer.lr",
-    "optimizer.weight_decay",
-    "optimizer.max_grad_norm",
-    "efficiency.num_workers",
-    "evaluation.every",
-    "saving.checkpoint_every",
-)
 
 
 def _check_source(name: str, source: Source) -> None:
@@ -297,16 +161,3 @@ def _check_source(name: str, source: Source) -> None:
                 f"{where}.tasks asks for {task!r}, but {source.builder}/{source.config} has no such"
                 f" annotation (it has {', '.join(configs[source.config])})"
             )
-
-
-def _nearest_multiples(size: int, shares: int) -> list[int]:
-    """Return the multiples of `shares` on both sides of `size`, without zero."""
-    below = size // shares * shares
-    return [multiple for multiple in (below, below + shares) if multiple]
-
-
-def _check_range(recipe: Recipe, path: str, *, at_least: int) -> None:
-    section, field = path.split(".")
-    value = getattr(getattr(recipe, section), field)
-    if not value >= at_least:
-        raise ValueError(f"{path}: expected at least {at_least}, got {value}")

@@ -17,7 +17,7 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_
 from torch.distributed.fsdp import MixedPrecisionPolicy
 
 from mtp_hf.modeling.modeling_mtp import MTPForPreTraining
-from mtp_hf.training.recipe_schema import Recipe
+from mtp_hf.training.recipe_sections import CommonRecipe
 
 
 def sharding_plugins() -> dict[str, Any]:
@@ -42,7 +42,7 @@ def sharding_plugins() -> dict[str, Any]:
     }
 
 
-def set_up_deepspeed(accelerator: Accelerator, recipe: Recipe) -> None:
+def set_up_deepspeed(accelerator: Accelerator, recipe: CommonRecipe) -> None:
     """Give DeepSpeed the recipe's gradient clipping, which its engine does by itself."""
     if accelerator.distributed_type != DistributedType.DEEPSPEED:
         return

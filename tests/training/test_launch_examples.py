@@ -18,7 +18,7 @@ from accelerate.utils.launch import prepare_multi_gpu_env
 from mtp_hf.modeling.modeling_mtp import MTPForPreTraining
 from mtp_hf.training.pretrain import parse_arguments
 from mtp_hf.training.recipe import load_recipe
-from mtp_hf.training.recipe_schema import micro_batch_sizes
+from mtp_hf.training.recipe_sections import micro_batch_sizes
 from tests.training.test_sharding import FSDP2
 
 ROOT = Path(__file__).parents[2]

@@ -13,6 +13,7 @@ from mtp_hf.training.loop import Callbacks, batch_to_device, is_due, progress_wo
 from mtp_hf.training.loss_window import LossWindow, NonFiniteLossError
 from mtp_hf.training.optim import learning_rate_factor
 from mtp_hf.training.preemption import StoppedBySignal
+from mtp_hf.training.recipe_sections import Schedule
 from mtp_hf.training.run_log import RunLog, read_log
 from tests.training.tiny_run import TwoLossModel, batch_of_step, prepare
 
@@ -88,7 +89,7 @@ def test_the_loss_falls(accelerator, recipe, tmp_path):
 def test_the_log_has_the_rate_of_each_step(accelerator, recipe, tmp_path):
     run = Run(prepare(accelerator, recipe), recipe, tmp_path)
     expected = [
-        0.05 * learning_rate_factor(step, steps=8, warmup_steps=2, kind="cosine")
+        0.05 * learning_rate_factor(step, Schedule(steps=8, warmup_steps=2, kind="cosine"))
         for step in range(8)
     ]
     assert [line["lr"] for line in run.lines] == pytest.approx(expected, rel=1e-6)

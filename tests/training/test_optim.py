@@ -17,6 +17,7 @@ from mtp_hf.training.optim import (
     learning_rate_factor,
     parameter_groups,
 )
+from mtp_hf.training.recipe_sections import Schedule
 
 
 class _NamedParameters(nn.Module):
@@ -136,29 +137,60 @@ def test_optimizer_has_the_groups_rates_and_betas():
     ("step", "expected"), [(0, 1.0), (25, 0.5 * (1 + math.cos(math.pi / 4))), (50, 0.5), (100, 0.0)]
 )
 def test_cosine_without_warmup_goes_from_one_to_zero(step, expected):
-    factor = learning_rate_factor(step, steps=100, warmup_steps=0, kind="cosine")
+    factor = learning_rate_factor(step, Schedule(steps=100, warmup_steps=0, kind="cosine"))
     assert factor == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize(("step", "expected"), [(0, 0.25), (3, 1.0), (4, 1.0), (12, 0.5)])
 def test_warmup_is_linear_and_the_cosine_starts_after_it(step, expected):
-    factor = learning_rate_factor(step, steps=20, warmup_steps=4, kind="cosine")
+    factor = learning_rate_factor(step, Schedule(steps=20, warmup_steps=4, kind="cosine"))
     assert factor == pytest.approx(expected, abs=1e-12)
 
 
+def test_the_published_warmup_starts_at_a_millionth():
+    schedule = Schedule(
+        steps=100, warmup_steps=5, warmup_start=1e-6, kind="multistep", milestones=(60,)
+    )
+    factors = [learning_rate_factor(step, schedule) for step in range(7)]
+    expected = [1e-6 + (1 - 1e-6) * t / 4 for t in range(5)]  # s + (1 - s) t / (W - 1)
+    assert factors == pytest.approx([*expected, 1.0, 1.0], abs=1e-12)
+
+
+def test_milestones_multiply_by_gamma_at_their_step():
+    schedule = Schedule(steps=12, kind="multistep", milestones=(8, 11), gamma=0.1)
+    factors = [learning_rate_factor(step, schedule) for step in range(12)]
+    assert factors == pytest.approx([1.0] * 8 + [0.1] * 3 + [0.01])
+
+
+def test_a_cosine_by_epochs_stays_within_an_epoch():
+    schedule = Schedule(steps=20, warmup_steps=5, update_every=5, kind="cosine")
+    factors = [learning_rate_factor(step, schedule) for step in range(5, 20)]
+    by_epoch = [0.5 * (1 + math.cos(math.pi * k / 3)) for k in range(3)]  # the last has k = T - 1
+    assert factors == pytest.approx([f for f in by_epoch for _ in range(5)])
+
+
+def test_poly_falls_as_a_power_of_what_is_left():
+    schedule = Schedule(steps=10, kind="poly", power=2.0)
+    factors = [learning_rate_factor(step, schedule) for step in (0, 5, 10)]
+    assert factors == pytest.approx([1.0, 0.25, 0.0])
+
+
 def test_constant_stays_at_one_after_warmup():
-    factors = [learning_rate_factor(s, steps=9, warmup_steps=2, kind="constant") for s in range(9)]
+    factors = [
+        learning_rate_factor(s, Schedule(steps=9, warmup_steps=2, kind="constant"))
+        for s in range(9)
+    ]
     assert factors == [0.5] + [1.0] * 8
 
 
 def test_past_the_end_the_cosine_stays_at_zero():
-    assert learning_rate_factor(150, steps=100, warmup_steps=0, kind="cosine") == 0.0
+    assert learning_rate_factor(150, Schedule(steps=100, warmup_steps=0, kind="cosine")) == 0.0
 
 
 def test_schedule_scales_every_group_from_its_own_rate():
     groups = parameter_groups(_NamedParameters(NAMES), lr=1.0, weight_decay=0.0, layer_decay=0.5)
     optimizer = build_optimizer(groups, betas=(0.9, 0.999))
-    schedule = build_schedule(optimizer, steps=4, warmup_steps=0, kind="cosine")
+    schedule = build_schedule(optimizer, Schedule(steps=4, warmup_steps=0, kind="cosine"))
     start = [group["lr"] for group in optimizer.param_groups]
     optimizer.step()
     schedule.step()
@@ -172,11 +204,11 @@ def test_schedule_scales_every_group_from_its_own_rate():
 def test_schedule_restored_from_its_state_goes_on_at_the_same_rate():
     parameter = nn.Parameter(torch.zeros(2, 2))
     make = lambda: build_optimizer([{"params": [parameter], "lr": 1.0}], betas=(0.9, 0.999))  # noqa: E731
-    straight = build_schedule(make(), steps=10, warmup_steps=2, kind="cosine")
+    straight = build_schedule(make(), Schedule(steps=10, warmup_steps=2, kind="cosine"))
     for _ in range(5):
         straight.optimizer.step()
         straight.step()
-    resumed = build_schedule(make(), steps=10, warmup_steps=2, kind="cosine")
+    resumed = build_schedule(make(), Schedule(steps=10, warmup_steps=2, kind="cosine"))
     resumed.load_state_dict(straight.state_dict())
     for schedule in (straight, resumed):
         schedule.optimizer.step()

@@ -1,4 +1,4 @@
-"""Claims about the checks of a recipe and about sharing a step among processes."""
+"""Claims about the checks of a recipe of pretraining."""
 
 import dataclasses
 
@@ -7,16 +7,14 @@ import pytest
 from mtp_hf.training.recipe_schema import (
     Data,
     Recipe,
-    Schedule,
     Source,
     check_recipe,
-    micro_batch_sizes,
 )
 
 
-def _recipe(*, batch_size=4, accumulation=1, **source):
-    sources = {"a": Source(**{"config": "sior", "batch_size": batch_size, **source})}
-    return Recipe(data=Data(sources=sources), schedule=Schedule(gradient_accumulation=accumulation))
+def _recipe(**source):
+    sources = {"a": Source(**{"config": "sior", "batch_size": 4, **source})}
+    return Recipe(data=Data(sources=sources))
 
 
 def test_defaults_of_the_schema_pass_its_checks():
@@ -82,55 +80,8 @@ def test_a_value_out_of_range_is_named(section, field, value, message):
         check_recipe(dataclasses.replace(recipe, **{section: part}))
 
 
-@pytest.mark.parametrize(
-    ("batch_size", "processes", "accumulation", "expected"),
-    [(4, 1, 1, 4), (4, 2, 1, 2), (32, 32, 1, 1), (32, 1, 8, 4), (32, 4, 8, 1)],
-)
-def test_images_of_a_step_are_shared_equally(batch_size, processes, accumulation, expected):
-    recipe = _recipe(batch_size=batch_size, accumulation=accumulation)
-    assert micro_batch_sizes(recipe, processes) == {"a": expected}
-
-
-@pytest.mark.parametrize(
-    ("batch_size", "message"),
-    [
-        (4, r"batch_size=4: 4 / 3 = 1.333; fits: 3 or 6"),
-        (1, r"batch_size=1: 1 / 3 = 0.3333; fits: 3\n"),
-        (5, r"batch_size=5: 5 / 3 = 1.667; fits: 3 or 6"),
-    ],
-)
-def test_a_batch_that_cannot_be_shared_is_refused_with_those_that_can(batch_size, message):
-    with pytest.raises(ValueError, match=rf"  data\.sources\.a\.{message}"):
-        micro_batch_sizes(_recipe(batch_size=batch_size), 3)
-
-
-def test_all_sets_that_cannot_be_shared_are_listed_with_all_numbers():
-    sizes = {"a": 32, "b": 8, "c": 20}
-    sources = {name: Source(config="sior", batch_size=size) for name, size in sizes.items()}
-    recipe = Recipe(data=Data(sources=sources), schedule=Schedule(gradient_accumulation=2))
-    with pytest.raises(ValueError) as caught:
-        micro_batch_sizes(recipe, 8)
-    assert str(caught.value).splitlines() == [
-        "8 processes x 2 accumulated batches = 16 cannot share equally the images that one"
-        " optimizer step takes of a set:",
-        "  data.sources.b.batch_size=8: 8 / 16 = 0.5; fits: 16",
-        "  data.sources.c.batch_size=20: 20 / 16 = 1.25; fits: 16 or 32",
-        "or leave the batch sizes, which belong to the result, and let processes x"
-        " schedule.gradient_accumulation be one of: 1, 2, 4",
-    ]
-
-
 @pytest.mark.parametrize("name", ["train", "keys", "pooled"])
 def test_a_source_name_that_the_code_uses_is_refused(name):
     data = Data(sources={name: Source(config="sior", batch_size=1)})
     with pytest.raises(ValueError, match=rf"data\.sources\.{name}: this name is taken"):
         check_recipe(Recipe(data=data))
-
-
-def test_counts_that_may_be_null_start_at_one():
-    recipe = _recipe()
-    evaluation = dataclasses.replace(recipe.evaluation, max_samples=0)
-    with pytest.raises(ValueError, match=r"evaluation\.max_samples: expected at least 1, got 0"):
-        check_recipe(dataclasses.replace(recipe, evaluation=evaluation))
-    with pytest.raises(ValueError, match="seed: expected at least 0"):
-        check_recipe(dataclasses.replace(recipe, seed=-1))

@@ -85,10 +85,5 @@ def prepare(accelerator, recipe, model=None):
         model, lr=recipe.optimizer.lr, weight_decay=recipe.optimizer.weight_decay
     )
     optimizer = build_optimizer(groups, betas=recipe.optimizer.betas)
-    schedule = build_schedule(
-        optimizer,
-        steps=recipe.schedule.steps,
-        warmup_steps=recipe.schedule.warmup_steps,
-        kind=recipe.schedule.kind,
-    )
+    schedule = build_schedule(optimizer, recipe.schedule)
     return Prepared(accelerator, *accelerator.prepare(model, optimizer, schedule))
