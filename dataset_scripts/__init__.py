@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 # name -> module and class; imported when asked for, so that a listing costs nothing.
 BUILDERS: dict[str, tuple[str, str]] = {
     "samrs": ("mtp_hf.dataset_scripts.samrs", "Samrs"),
+    "dota": ("mtp_hf.dataset_scripts.dota", "Dota"),
     "levir_cd": ("mtp_hf.dataset_scripts.levir_cd", "LevirCd"),
     "cdd": ("mtp_hf.dataset_scripts.cdd", "Cdd"),
 }

@@ -15,7 +15,7 @@ import datasets
 from datasets.exceptions import DatasetGenerationError
 
 from mtp_hf.dataset_scripts._archives import extract_archives, foreign_archives_hint
-from mtp_hf.dataset_scripts._readers import AnnotationError
+from mtp_hf.dataset_scripts._readers import MAX_PIXELS, AnnotationError
 
 logger = datasets.utils.logging.get_logger(__name__)
 
@@ -31,10 +31,12 @@ class FilesConfig(datasets.BuilderConfig):
         split_seed: seed of a split that is drawn because none is published.
         on_error: `raise` stops at the first image or annotation that cannot be right; `skip`
             leaves its rows out, counts them and lists them at the end.
+        max_pixels: images that claim more are refused as decompression bombs.
     """
 
     split_seed: int = 0
     on_error: str = "raise"
+    max_pixels: int = MAX_PIXELS
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,6 +1,7 @@
 """Find files and folders whose names differ between copies of a data set."""
 
 import os
+import re
 from pathlib import Path
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
@@ -34,3 +35,25 @@ def find_folder(folder: Path, name: str) -> Path | None:
         return exact
     matches = [p for p in sorted(folder.iterdir()) if p.name.lower() == name.lower() and p.is_dir()]
     return matches[0] if matches else None
+
+
+def find_root(root: Path, names: tuple[str, ...]) -> Path | None:
+    """The folder itself or, in sorted order, a subfolder that has a subfolder of such a name."""
+    subfolders = [path for path in sorted(root.iterdir()) if path.is_dir()]
+    for folder in (root, *subfolders):
+        if any(find_folder(folder, name) for name in names):
+            return folder
+    return None
+
+
+def walk_folders(folder: Path, leave_out: str = r"(?!)") -> tuple[str, ...]:
+    """A folder and all folders below it, but hidden ones and those whose name has a pattern."""
+    found = []
+    for path, subfolders, _ in os.walk(folder):
+        found.append(path)
+        subfolders[:] = sorted(
+            name
+            for name in subfolders
+            if not name.startswith(".") and not re.search(leave_out, name, re.IGNORECASE)
+        )
+    return tuple(found)

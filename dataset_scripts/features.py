@@ -30,7 +30,7 @@ def classification_features(class_names: list[str]) -> Features:
 
 def detection_features(class_names: list[str], *, tiled: bool = False) -> Features:
     """Horizontal boxes."""
-    return _with_tile({**_picture(), "objects": _objects(class_names)}, tiled)
+    return _with_tile({**_rgb_picture(), "objects": _objects(class_names)}, tiled)
 
 
 def oriented_detection_features(class_names: list[str], *, tiled: bool = False) -> Features:
@@ -44,7 +44,7 @@ def oriented_detection_features(class_names: list[str], *, tiled: bool = False) 
         "difficult": List(Value("int8")),
     }
     columns = {
-        **_picture(),
+        **_rgb_picture(),
         "objects": objects,
         "image_source": Value("string"),
         "gsd": Value("float32"),
@@ -90,6 +90,11 @@ def _picture() -> dict:
         "width": Value("int32"),
         "height": Value("int32"),
     }
+
+
+def _rgb_picture() -> dict:
+    """Files may be gray, have a palette or an alpha channel; they are decoded as 8-bit RGB."""
+    return _picture() | {"image": Image(mode="RGB")}
 
 
 def _objects(class_names: list[str]) -> dict:

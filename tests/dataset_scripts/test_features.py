@@ -1,7 +1,8 @@
 """The columns of each family of tasks."""
 
+import PIL.Image
 import pytest
-from datasets import Dataset
+from datasets import Dataset, Features
 
 from mtp_hf.dataset_scripts.features import (
     change_features,
@@ -63,3 +64,14 @@ def test_an_image_without_objects_survives_parquet(tmp_path):
     assert again.features == features
     assert list(again) == rows
     assert again.features["objects"]["category"].feature.names == NAMES
+
+
+@pytest.mark.parametrize("family", ["detection", "oriented"])
+@pytest.mark.parametrize("mode", ["L", "P", "LA", "RGBA"])
+def test_pictures_of_detection_are_decoded_as_rgb(family, mode, tmp_path):
+    path = tmp_path / "a.png"
+    PIL.Image.new("L", (4, 3), 7).convert(mode).save(path)
+    rows = Dataset.from_dict(
+        {"image": [str(path)]}, features=Features({"image": ALL[family]["image"]})
+    )
+    assert (rows[0]["image"].mode, rows[0]["image"].getpixel((1, 1))) == ("RGB", (7, 7, 7))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mtp_hf.dataset_scripts._files import find_folder, index_files
+from mtp_hf.dataset_scripts._files import find_folder, find_root, index_files, walk_folders
 
 
 def test_files_are_indexed_by_stem_in_order(tmp_path):
@@ -32,3 +32,19 @@ def test_the_exact_name_wins(tmp_path):
     (tmp_path / "A").mkdir()
     (tmp_path / "a").mkdir()
     assert find_folder(tmp_path, "a") == tmp_path / "a"
+
+
+def test_the_folder_of_a_set_is_the_named_one_or_one_below(tmp_path):
+    (tmp_path / "b/DOTA/train").mkdir(parents=True)
+    (tmp_path / "a").mkdir()
+    assert find_root(tmp_path / "b/DOTA", ("Train",)) == tmp_path / "b/DOTA"
+    assert find_root(tmp_path / "b", ("val", "train")) == tmp_path / "b/DOTA"
+    assert find_root(tmp_path, ("train",)) is None
+
+
+def test_all_folders_below_are_walked_but_those_left_out(tmp_path):
+    for name in ("part1/images", "part2", ".git/x", "x_HBB"):
+        (tmp_path / name).mkdir(parents=True)
+    every = [tmp_path / name for name in ("", "part1", "part1/images", "part2", "x_HBB")]
+    assert walk_folders(tmp_path) == tuple(map(str, every))
+    assert walk_folders(tmp_path, "hbb") == tuple(map(str, every[:-1]))

@@ -1,0 +1,54 @@
+"""Tiny copies of DOTA, DIOR, FAIR1M and xView in their official layouts, written at test time."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+WIDTH, HEIGHT = 60, 40
+XML_CORNERS = ("left_top", "right_top", "right_bottom", "left_bottom")
+# Corners clockwise on the screen; the second one leaves the image.
+POLYGONS = (
+    (10.0, 5.0, 30.0, 5.0, 30.0, 13.0, 10.0, 13.0),
+    (51.0, 18.5, 69.5, 25.0, 51.0, 31.5, 32.5, 25.0),
+)
+BOXES = ((10, 5, 30, 13), (32, 18, 70, 32))  # x1 y1 x2 y2 around them, in whole pixels
+
+
+def write_picture(path: Path, mode: str = "RGB", size: tuple[int, int] = (WIDTH, HEIGHT)) -> Path:
+    """A picture of noise; `size` is (width, height) as in PIL."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    Image.fromarray(pixels).convert(mode).save(path)
+    return path
+
+
+def write_text(path: Path, text: str) -> Path:
+    """A text file with its line ends as given."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text.encode())
+    return path
+
+
+def dota_line(index: int, name: str, difficult: int | None = 0) -> str:
+    """One object of a label file."""
+    numbers = " ".join(f"{value:g}" for value in POLYGONS[index])
+    return f"{numbers} {name}" + ("" if difficult is None else f" {difficult}")
+
+
+def write_dota(root: Path, labels: str = "labelTxt") -> Path:
+    """DOTA: P0 (train) two objects, P1 (train) none, P2 (val) one, P3 (test) without labels.
+
+    Line ends are CRLF; P1 is gray and has no header, P2 an alpha channel and a third header line.
+    """
+    header = "imagesource:GoogleEarth\r\ngsd:0.25\r\n"
+    for image, mode in {"train/images/P0": "RGB", "train/images/P1": "L"}.items():
+        write_picture(root / f"{image}.png", mode)
+    write_picture(root / "val/images/P2.png", "RGBA")
+    write_picture(root / "test/images/P3.png")
+    lines = [dota_line(0, "ship", 1), dota_line(1, "large-vehicle")]
+    write_text(root / f"train/{labels}/P0.txt", header + "\r\n".join(lines) + "\r\n")
+    write_text(root / f"train/{labels}/P1.txt", "")
+    third = "imagesource:GF\r\nacquisition dates:2018-01-01\r\ngsd:null\r\n"
+    write_text(root / f"val/{labels}/P2.txt", third + dota_line(0, "plane", None) + "\r\n")
+    return root
