@@ -9,12 +9,12 @@ Source: loaders of the published sets; OSCD's readme for 1 = unchanged, 2 = chan
 """
 
 import io
-import struct
 
 import numpy as np
 from PIL import Image
 
-from mtp_hf.dataset_scripts._readers import AnnotationError
+from mtp_hf.dataset_scripts._rasters import Raster
+from mtp_hf.dataset_scripts._readers import MAX_PIXELS, AnnotationError
 
 HALF = 128  # 0 / 255 maps; JPEG noise stays far from it
 LARGEST_CODE = 8  # a map whose values end here counts classes instead of using the full range
@@ -22,20 +22,7 @@ LARGEST_CODE = 8  # a map whose values end here counts classes instead of using 
 # photograph nearly all.
 BETWEEN = slice(16, 240)
 MAX_SHARE_BETWEEN = 0.2
-MODES = {"1": "L", "L": "L", "LA": "LA", "P": "RGBA", "PA": "RGBA", "RGB": "RGB", "RGBA": "RGBA"}
-ALPHA = ("LA", "RGBA")
-# What PIL raises on damaged files, by format.
-DECODE_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    KeyError,
-    IndexError,
-    TypeError,
-    struct.error,
-    Image.DecompressionBombError,
-)
+JPEG_START = b"\xff\xd8"
 
 
 def find_change_threshold(counts: np.ndarray, where: str, *, is_jpeg: bool = False) -> int:
@@ -86,41 +73,37 @@ def find_threshold_of_classes(counts: np.ndarray, where: str) -> int:
     return 2
 
 
-def read_gray_values(path: str) -> tuple[np.ndarray, bool]:
+def read_gray_values(path: str, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray, bool]:
     """Values (H, W) of a map file, the brightest colour of each pixel; and whether it is a JPEG.
 
     Raises:
         AnnotationError: the file is no 8-bit image, or is damaged.
         FileNotFoundError: it is not there.
     """
-    try:
-        with Image.open(path) as image:
-            image.load()
-            mode, is_jpeg = image.mode, image.format == "JPEG"
-            values = np.asarray(image.convert(MODES.get(mode)))
-    except FileNotFoundError:
-        raise
-    except DECODE_ERRORS as error:
-        raise AnnotationError(f"{path}: the change map is damaged ({error})") from None
-    if mode not in MODES:
-        raise AnnotationError(f"{path}: mode {mode!r}; expected an 8-bit image as change map")
-    if values.ndim == 3:
-        num_colors = values.shape[2] - (MODES[mode] in ALPHA)
-        values = values[..., :num_colors].max(axis=2)  # (H, W, C) -> (H, W)
-    return values, is_jpeg
+    with Raster(path, max_pixels=max_pixels) as raster:
+        if raster.dtype != np.uint8:
+            raise AnnotationError(
+                f"{path}: values of type {raster.dtype}; expected a change map of 8 bits"
+            )
+        values = raster.read_rgb().max(axis=2)  # (H, W, 3) -> (H, W)
+    with open(path, "rb") as file:
+        return values, file.read(2) == JPEG_START
 
 
-def read_change_map(path: str, *, is_one_unchanged: bool = False) -> np.ndarray:
+def read_change_map(
+    path: str, *, is_one_unchanged: bool = False, max_pixels: int = MAX_PIXELS
+) -> np.ndarray:
     """Map (H, W) of 0 = unchanged and 1 = changed.
 
     Args:
         path: image file.
         is_one_unchanged: the file says 1 = unchanged, 2 = changed, whatever it contains.
+        max_pixels: larger maps are refused before anything is decoded.
 
     Raises:
         AnnotationError: the file is no change map, or is damaged.
     """
-    values, is_jpeg = read_gray_values(path)
+    values, is_jpeg = read_gray_values(path, max_pixels)
     counts = np.bincount(values.ravel(), minlength=256)
     if is_one_unchanged:
         threshold = find_threshold_of_classes(counts, path)

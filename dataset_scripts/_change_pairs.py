@@ -24,7 +24,12 @@ import datasets
 
 from mtp_hf.dataset_scripts._change_maps import encode_png, read_change_map
 from mtp_hf.dataset_scripts._files import IMAGE_SUFFIXES, find_folder, index_files
-from mtp_hf.dataset_scripts._readers import AnnotationError, read_image_list, read_image_size
+from mtp_hf.dataset_scripts._readers import (
+    MAX_PIXELS,
+    AnnotationError,
+    read_image_list,
+    read_image_size,
+)
 
 logger = datasets.utils.logging.get_logger(__name__)
 
@@ -93,16 +98,22 @@ def find_pairs(root: Path, draw_splits: DrawSplits | None = None) -> dict[str, l
     }
 
 
-def read_pair(pair: ChangePair) -> Iterator[tuple[str, dict[str, Any]]]:
+def read_pair(
+    pair: ChangePair, max_pixels: int = MAX_PIXELS
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """Key and row of a pair, a row of `features.change_features`.
+
+    Args:
+        pair: where its files are.
+        max_pixels: larger pictures are refused before anything is decoded.
 
     Raises:
         AnnotationError: a file is missing or damaged, sizes differ, or the map is none.
     """
     try:
-        height, width = size = read_image_size(pair.image)
-        _expect_size(pair.image_post, read_image_size(pair.image_post), size)
-        change_map = read_change_map(pair.mask)
+        height, width = size = read_image_size(pair.image, max_pixels)
+        _expect_size(pair.image_post, read_image_size(pair.image_post, max_pixels), size)
+        change_map = read_change_map(pair.mask, max_pixels=max_pixels)
         _expect_size(pair.mask, change_map.shape, size)
     except FileNotFoundError as error:
         raise AnnotationError(

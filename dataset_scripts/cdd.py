@@ -44,4 +44,4 @@ class Cdd(FilesBuilder):
 
     def read_record(self, record: ChangePair) -> Iterator[tuple[str, dict[str, Any]]]:
         """Row of one pair."""
-        return read_pair(record)
+        return read_pair(record, self.config.max_pixels)

@@ -37,4 +37,4 @@ class LevirCd(FilesBuilder):
 
     def read_record(self, record: ChangePair) -> Iterator[tuple[str, dict[str, Any]]]:
         """Row of one pair."""
-        return read_pair(record)
+        return read_pair(record, self.config.max_pixels)

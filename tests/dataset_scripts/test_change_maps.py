@@ -131,7 +131,9 @@ def test_two_values_of_no_known_coding_are_an_error(tmp_path):
 
 def test_sixteen_bits_are_an_error(tmp_path):
     file = save(tmp_path / "m.png", 1000 * CHANGED.astype(np.uint16))
-    with pytest.raises(AnnotationError, match="m.png: mode 'I;16'; expected an 8-bit image"):
+    with pytest.raises(
+        AnnotationError, match="m.png: values of type uint16; expected a change map of 8 bits"
+    ):
         read_change_map(file)
 
 
@@ -150,6 +152,13 @@ def test_sixteen_bits_are_an_error(tmp_path):
 )
 def test_the_threshold_follows_from_the_histogram(histogram, is_jpeg, threshold):
     assert find_change_threshold(histogram, "m", is_jpeg=is_jpeg) == threshold
+
+
+def test_a_map_that_claims_too_many_pixels_is_refused(tmp_path):
+    file = save(tmp_path / "m.png", CHANGED)
+    assert read_change_map(file, max_pixels=1024).shape == (32, 32)
+    with pytest.raises(AnnotationError, match="m.png: the image claims 32 x 32 pixels"):
+        read_change_map(file, max_pixels=1023)
 
 
 def test_no_pixels_are_an_error():

@@ -91,6 +91,13 @@ def test_a_damaged_map_stops_the_reading_or_is_left_out(tmp_path, load):
     assert load(root, "train", on_error="skip")["image_id"][:] == ["train_10"]
 
 
+def test_pictures_beyond_the_limit_are_refused(tmp_path, load):
+    root = write_levir(tmp_path / "set")
+    assert load(root, "test", max_pixels=1024).num_rows == 2
+    with pytest.raises(AnnotationError, match="A/train_1.png: the image claims 32 x 32 pixels"):
+        load(root, "test", max_pixels=1023)
+
+
 def test_a_wrong_folder_is_an_error(tmp_path, load):
     (tmp_path / "set" / "images").mkdir(parents=True)
     with pytest.raises(FileNotFoundError, match="no folders of pairs; expected A, B and label"):
