@@ -9,9 +9,13 @@ if TYPE_CHECKING:
 # name -> module and class; imported when asked for, so that a listing costs nothing.
 BUILDERS: dict[str, tuple[str, str]] = {
     "samrs": ("mtp_hf.dataset_scripts.samrs", "Samrs"),
+    "dior": ("mtp_hf.dataset_scripts.dior", "Dior"),
+    "eurosat": ("mtp_hf.dataset_scripts.eurosat", "Eurosat"),
+    "resisc45": ("mtp_hf.dataset_scripts.resisc45", "Resisc45"),
     "dota": ("mtp_hf.dataset_scripts.dota", "Dota"),
     "levir_cd": ("mtp_hf.dataset_scripts.levir_cd", "LevirCd"),
     "cdd": ("mtp_hf.dataset_scripts.cdd", "Cdd"),
+    "oscd": ("mtp_hf.dataset_scripts.oscd", "Oscd"),
 }
 
 

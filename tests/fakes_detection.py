@@ -52,3 +52,54 @@ def write_dota(root: Path, labels: str = "labelTxt") -> Path:
     third = "imagesource:GF\r\nacquisition dates:2018-01-01\r\ngsd:null\r\n"
     write_text(root / f"val/{labels}/P2.txt", third + dota_line(0, "plane", None) + "\r\n")
     return root
+
+
+def voc_object(index: int, name: str, tag: str = "bndbox") -> str:
+    """One object of a horizontal xml file."""
+    fields = zip(("xmin", "ymin", "xmax", "ymax"), BOXES[index], strict=True)
+    box = "".join(f"<{field}>{value}</{field}>" for field, value in fields)
+    return f"<object><name>{name}</name><pose>Unspecified</pose><{tag}>{box}</{tag}></object>"
+
+
+def oriented_object(index: int, name: str, difficult: int = 0) -> str:
+    """One object of an oriented xml file."""
+    points = zip(XML_CORNERS, np.reshape(POLYGONS[index], (4, 2)), strict=True)
+    fields = "".join(f"<x_{c}>{x}</x_{c}><y_{c}>{y}</y_{c}>" for c, (x, y) in points)
+    return (
+        f"<object><type>robndbox</type><name>{name}</name><truncated>0</truncated>"
+        f"<difficult>{difficult}</difficult><robndbox>{fields}</robndbox><angle>0</angle></object>"
+    )
+
+
+def annotation_xml(*objects: str) -> str:
+    """An xml file of DIOR."""
+    size = f"<size><width>{WIDTH}</width><height>{HEIGHT}</height><depth>3</depth></size>"
+    return f"<annotation><filename>x.jpg</filename>{size}{''.join(objects)}</annotation>"
+
+
+def write_dior(root: Path) -> Path:
+    """DIOR and DIOR-R: 00001 (train) two objects, 00002 (val) none, 00003 (test) one.
+
+    The first horizontal file calls one box `robndbox`, the last oriented file has a plain box.
+    """
+    for stem, part in {"00001": "trainval", "00002": "trainval", "00003": "test"}.items():
+        write_picture(root / f"JPEGImages-{part}/{stem}.jpg")
+    objects = {
+        "Horizontal": {
+            "00001": [voc_object(0, "Expressway-Service-area"), voc_object(1, "dam", "robndbox")],
+            "00002": [],
+            "00003": [voc_object(0, "ship")],
+        },
+        "Oriented": {
+            "00001": [oriented_object(0, "Expressway-Service-area", 1), oriented_object(1, "dam")],
+            "00002": [],
+            "00003": [voc_object(0, "ship")],
+        },
+    }
+    for kind, files in objects.items():
+        for stem, nodes in files.items():
+            path = root / f"Annotations/{kind} Bounding Boxes/{stem}.xml"
+            write_text(path, annotation_xml(*nodes))
+    for name, stem in {"train": "00001", "val": "00002", "test": "00003"}.items():
+        write_text(root / f"ImageSets/Main/{name}.txt", f"{stem}\r\n")
+    return root

@@ -1,0 +1,157 @@
+"""Builder of DIOR: 20 classes in 800-pixel images, horizontal boxes or (DIOR-R) rotated ones.
+
+    rows = load_dataset("dior", "obb", data_dir="DIOR", split="train+validation")
+
+Reads `JPEGImages-{trainval,test}/00001.jpg`, `Annotations/{Horizontal,Oriented} Bounding Boxes/
+00001.xml` and the published lists `ImageSets/Main/{train,val,test}.txt`; folder names may differ in
+case, hyphens, underscores and blanks. A split of whose list no image is there is left out; a test
+split without annotation files has images only.
+
+A horizontal file may call its box `robndbox`, an oriented one may hold a plain box. Corners keep
+the order of the file, whatever their names say; polygons may leave the image.
+
+Source: Li et al. 2020 (DIOR), Cheng et al. 2022 (DIOR-R).
+"""
+
+import functools
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import datasets
+
+from mtp_hf.dataset_scripts._annotations_xml import read_oriented_xml, read_voc_xml
+from mtp_hf.dataset_scripts._builder import FilesBuilder, FilesConfig
+from mtp_hf.dataset_scripts._detection_rows import (
+    ClassNumbers,
+    DetectionRecord,
+    box_columns,
+    describe_folder,
+    picture_columns,
+    polygon_columns,
+    report_missing,
+)
+from mtp_hf.dataset_scripts._files import IMAGE_SUFFIXES, index_files, walk_folders
+from mtp_hf.dataset_scripts._readers import read_image_list
+from mtp_hf.dataset_scripts.class_names import SIOR_CLASSES, normalize_class_name
+from mtp_hf.dataset_scripts.features import detection_features, oriented_detection_features
+
+logger = datasets.utils.logging.get_logger(__name__)
+
+LISTS = {"train": "train.txt", "validation": "val.txt", "test": "test.txt"}
+# Names of folders without case, hyphens, underscores and blanks.
+IMAGE_FOLDER = r"(jpeg)?images(trainval|test)?"
+ANNOTATION_FOLDER = r"annotations?(trainval|test)?"
+KIND_NAMES = {"hbb": "Horizontal Bounding Boxes", "obb": "Oriented Bounding Boxes"}
+KIND_FOLDERS = {"hbb": r"hbb|horizontal.*", "obb": r"obb|oriented.*"}
+
+
+class Dior(FilesBuilder):
+    """Read DIOR or DIOR-R from the files as unpacked."""
+
+    VERSION = datasets.Version("1.0.0")
+    BUILDER_CONFIG_CLASS = FilesConfig
+    BUILDER_CONFIGS: ClassVar[list[FilesConfig]] = [
+        FilesConfig(name="hbb", version=VERSION, description="DIOR, horizontal boxes"),
+        FilesConfig(name="obb", version=VERSION, description="DIOR-R, rotated boxes"),
+    ]
+
+    def _info(self) -> datasets.DatasetInfo:
+        columns = {"hbb": detection_features, "obb": oriented_detection_features}
+        return datasets.DatasetInfo(
+            description="DIOR: objects of 20 classes in optical images of 800 pixels.",
+            features=columns[self.config.name](SIOR_CLASSES),
+            homepage="https://gcheng-nwpu.github.io",
+            license="none stated by the authors; academic use",
+        )
+
+    def find_records(self, root: Path) -> dict[str, Sequence[DetectionRecord]]:
+        """Listed images of each split with their annotation files."""
+        folders = [Path(folder) for folder in walk_folders(root)]
+        images = index_files(_named(folders, IMAGE_FOLDER), IMAGE_SUFFIXES)
+        annotations = index_files(_annotation_folders(folders, self.config.name), (".xml",))
+        lists = {
+            split: paths[0]
+            for split, name in LISTS.items()
+            if (paths := [path for folder in folders if (path := folder / name).is_file()])
+        }
+        for found, expected in (
+            (images, "images in 'JPEGImages-trainval' and 'JPEGImages-test'"),
+            (annotations, f"xml files in 'Annotations/{KIND_NAMES[self.config.name]}'"),
+            (lists, "lists 'ImageSets/Main/{train,val,test}.txt'"),
+        ):
+            if not found:
+                raise FileNotFoundError(
+                    f"{root}: {describe_folder(root)}; config {self.config.name!r} expected "
+                    f"{expected}"
+                )
+        return self._records(lists, images, annotations)
+
+    def read_annotations(self, record: DetectionRecord) -> dict[str, Any]:
+        """Objects of one image, without opening the image.
+
+        Raises:
+            AnnotationError: something in the annotation file cannot be right.
+        """
+        path = record.annotation
+        if self.config.name == "hbb":
+            return {"objects": box_columns(read_voc_xml(path) if path else [], self._classes)}
+        polygons = read_oriented_xml(path) if path else []
+        objects = polygon_columns(polygons, self._classes)
+        return {"objects": objects, "image_source": None, "gsd": None}
+
+    def read_record(self, record: DetectionRecord) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Row of one image."""
+        picture = picture_columns(record, self.config.max_pixels)
+        yield record.image_id, picture | self.read_annotations(record)
+
+    @functools.cached_property
+    def _classes(self) -> ClassNumbers:
+        return ClassNumbers(SIOR_CLASSES)
+
+    def _records(
+        self, lists: dict[str, Path], images: dict[str, str], annotations: dict[str, str]
+    ) -> dict[str, list[DetectionRecord]]:
+        splits = {}
+        for split, path in lists.items():
+            listed = sorted(read_image_list(path))
+            there = [stem for stem in listed if stem in images]
+            if not there:
+                logger.warning(f"{path}: none of its {len(listed)} images is here; split left out")
+                continue
+            if missing := [stem for stem in listed if stem not in images]:
+                report_missing(
+                    f"{path}: {len(missing)} of {len(listed)} images are not here",
+                    missing,
+                    self.config.on_error,
+                )
+            without = [stem for stem in there if stem not in annotations]
+            if split == "test" and len(without) == len(there):
+                logger.warning(f"{path}: no image has an annotation file; read without objects")
+            elif without:
+                kind = f"{self.config.name!r} annotation file"
+                report_missing(
+                    f"{path}: {len(without)} of {len(there)} images have no {kind}",
+                    without,
+                    self.config.on_error,
+                )
+                there = [stem for stem in there if stem in annotations]
+            splits[split] = [
+                DetectionRecord(stem, images[stem], annotations.get(stem)) for stem in there
+            ]
+        return splits
+
+
+def _annotation_folders(folders: list[Path], kind: str) -> tuple[str, ...]:
+    """Folders of a kind; of horizontal boxes also one that names no kind."""
+    own = _named(folders, KIND_FOLDERS[kind])
+    return own if own or kind != "hbb" else _named(folders, ANNOTATION_FOLDER)
+
+
+def _named(folders: list[Path], pattern: str) -> tuple[str, ...]:
+    return tuple(
+        str(folder)
+        for folder in folders
+        if re.fullmatch(pattern, normalize_class_name(folder.name))
+    )
