@@ -1,9 +1,10 @@
 """Rows of the Hugging Face datasets -> raw samples (`mtp_hf.data.schema.RawSample`).
 
-Here the stored encodings end: images become RGB tensors, gray maps become semantic labels with
-background 0, run-length codes get their boxes. Nothing is resized or cropped.
+One function for each family of `dataset_scripts.features`. Here the stored encodings end: images
+become RGB tensors, boxes get two corners, run-length codes get their boxes, and only in pretraining
+gray maps become semantic labels with background 0. Nothing is resized or cropped.
 
-Source: MTP pretraining loaders (spec 2.8).
+Source: MTP pretraining loaders (spec 2.8), loaders of the finetuning (spec 3).
 """
 
 import io
@@ -17,8 +18,10 @@ from pycocotools import mask as coco_mask
 from torch import Tensor
 
 from mtp_hf.data.masks import RleMasks
-from mtp_hf.data.schema import TASKS, RawSample
+from mtp_hf.data.schema import IGNORE_LABEL, TASKS, RawSample
 
+# Shortest side of a horizontal box that is trained on, in pixels (mmdetection's COCO loader).
+_MIN_BOX_SIDE = 1.0
 # 8-bit modes whose conversion to RGB loses nothing but transparency.
 _RGB_MODES = ("RGB", "RGBA", "RGBX", "L", "LA", "P", "1")
 _UNLABELLED = 255
@@ -44,23 +47,141 @@ def samrs_row_to_sample(
     unknown = set(tasks) - set(TASKS)
     if unknown:
         raise ValueError(f"unknown tasks {sorted(unknown)}, expected a subset of {TASKS}")
-    image = image_to_tensor(row["image"])
-    height, width = image.shape[1:]
-    sample = RawSample(
-        image=image,
-        image_id=str(row["image_id"]),
-        dataset=dataset,
-        orig_size=(height, width),
-        dropped={},
-    )
+    sample = _picture(row, dataset)
+    size = sample["orig_size"]
     if "ss" in tasks:
-        sample["semantic_labels"] = _semantic_labels(
-            _column(row, "semantic_mask"), (height, width), num_classes
-        )
+        sample["semantic_labels"] = _semantic_labels(row, size, num_classes)
     if "is" in tasks:
-        sample.update(_instances(_column(row, "objects"), (height, width), num_classes))
+        sample.update(_instances(_column(row, "objects"), size, num_classes))
     if "rd" in tasks:
         sample.update(_rotated_objects(_column(row, "rotated_objects"), num_classes))
+    return sample
+
+
+def classification_row_to_sample(
+    row: Mapping[str, Any], dataset: str, num_classes: int | None = None, labelled: bool = True
+) -> RawSample:
+    """Turn one row with `label` into a raw sample.
+
+    Args:
+        row: Dataset row.
+        dataset: Name that the sample carries.
+        num_classes: K, to check the label.
+        labelled: False leaves the label out, for splits that have none.
+
+    Raises:
+        ValueError: No label, or one outside 0..K-1.
+    """
+    sample = _picture(row, dataset)
+    if labelled:
+        label = _column(row, "label")
+        if label < 0 or (num_classes is not None and label >= num_classes):
+            raise ValueError(f"label is {label}, expected 0..{num_classes}")
+        sample["label"] = torch.tensor(label, dtype=torch.int64)
+    return sample
+
+
+def detection_row_to_sample(
+    row: Mapping[str, Any], dataset: str, num_classes: int | None = None, drop_empty: bool = True
+) -> RawSample:
+    """Turn one row with horizontal boxes into a raw sample; boxes may leave the image.
+
+    Crowds are left out, counted as `crowd`.
+
+    Args:
+        row: Dataset row with `objects`.
+        dataset: Name that the sample carries.
+        num_classes: K, to check the labels.
+        drop_empty: Leave out boxes with a side below one pixel or without a part in the image,
+            counted as `empty_boxes`, as the original does in training.
+
+    Raises:
+        ValueError: Label outside 0..K-1, non-finite box or negative side.
+    """
+    sample = _picture(row, dataset)
+    height, width = sample["orig_size"]
+    objects = _column(row, "objects")
+    boxes = torch.tensor(objects["bbox"], dtype=torch.float32).reshape(-1, 4)
+    bad = ~boxes.isfinite().all(dim=1) | (boxes[:, 2:] < 0).any(dim=1)
+    if bad.any():
+        raise ValueError(f"objects.bbox holds {boxes[bad][0].tolist()}, expected x, y, w >= 0, h")
+    sides = boxes[:, 2:].clone()
+    boxes[:, 2:] += boxes[:, :2]  # x y w h -> x1 y1 x2 y2
+    limit = torch.tensor([width, height, width, height], dtype=torch.float32)
+    visible = torch.minimum(boxes.clamp(min=0), limit)
+    empty = (sides < _MIN_BOX_SIDE).any(dim=1) | (visible[:, 2:] <= visible[:, :2]).any(dim=1)
+    crowd = torch.tensor(objects.get("iscrowd") or [False] * len(boxes), dtype=torch.bool)
+    empty &= ~crowd & drop_empty
+    labels = _labels(objects["category"], num_classes, "objects.category")
+    keep = ~(empty | crowd)
+    sample["boxes"], sample["class_labels"] = boxes[keep], labels[keep]
+    sample["dropped"] = {"empty_boxes": int(empty.sum()), "crowd": int(crowd.sum())}
+    return sample
+
+
+def oriented_row_to_sample(
+    row: Mapping[str, Any], dataset: str, num_classes: int | None = None
+) -> RawSample:
+    """Turn one row with polygons into a raw sample.
+
+    Nothing is left out: difficult objects are trained on, as in the original, whose threshold of
+    difficulty is never reached; `rotated_difficult` lets the evaluation ignore them.
+
+    Raises:
+        ValueError: Label outside 0..K-1, or a corner that is not a finite number.
+    """
+    sample = _picture(row, dataset)
+    objects = _column(row, "objects")
+    sample.update(_rotated_objects(objects, num_classes, "objects"))
+    bad = ~sample["polygons"].isfinite().all(dim=1)
+    if bad.any():
+        raise ValueError(f"objects.polygon holds {sample['polygons'][bad][0].tolist()}")
+    sample["rotated_difficult"] = torch.tensor(objects["difficult"], dtype=torch.int64)
+    return sample
+
+
+def segmentation_row_to_sample(
+    row: Mapping[str, Any], dataset: str, num_classes: int | None = None, labelled: bool = True
+) -> RawSample:
+    """Turn one row with a `mask` of class numbers into a raw sample; labels stay as stored.
+
+    Args:
+        row: Dataset row.
+        dataset: Name that the sample carries.
+        num_classes: K, to check the labels 0..K-1; 255 is always ignored.
+        labelled: False leaves the map out, for splits that have none.
+
+    Raises:
+        ValueError: No mask, a mask of another size or mode, or a label outside 0..K-1.
+    """
+    sample = _picture(row, dataset)
+    if labelled:
+        labels = _gray_map(row, "mask", sample["orig_size"])
+        _check_map(labels, 255 if num_classes is None else num_classes, "mask")
+        sample["semantic_labels"] = torch.from_numpy(labels)
+    return sample
+
+
+def change_row_to_sample(row: Mapping[str, Any], dataset: str, labelled: bool = True) -> RawSample:
+    """Turn one row with `image`, `image_post` and a `mask` of 0, 1 and 255 into a raw sample.
+
+    Args:
+        row: Dataset row.
+        dataset: Name that the sample carries.
+        labelled: False leaves the map out, for splits that have none.
+
+    Raises:
+        ValueError: Pictures of different sizes, or a mask that does not fit.
+    """
+    sample = _picture(row, dataset)
+    sample["image_post"] = image_to_tensor(_column(row, "image_post"))
+    sizes = [tuple(sample["image"].shape[1:]), tuple(sample["image_post"].shape[1:])]
+    if sizes[0] != sizes[1]:
+        raise ValueError(f"image is {sizes[0]}, image_post {sizes[1]}: expected one size")
+    if labelled:
+        labels = _gray_map(row, "mask", sample["orig_size"])
+        _check_map(labels, 2, "mask")
+        sample["change_labels"] = torch.from_numpy(labels)
     return sample
 
 
@@ -107,18 +228,48 @@ def gray_map_to_labels(gray: np.ndarray) -> np.ndarray:
 
 def _column(row: Mapping[str, Any], name: str) -> Any:
     if row.get(name) is None:
-        raise ValueError(f"the row has no {name}: was the data set read without that task?")
+        raise ValueError(f"the row has no {name}: was it left out, or has the split no labels?")
     return row[name]
 
 
-def _semantic_labels(semantic_mask: Any, size: tuple[int, int], num_classes: int | None) -> Tensor:
+def _picture(row: Mapping[str, Any], dataset: str) -> RawSample:
+    """Begin a sample: the image and what names it."""
+    image = image_to_tensor(row["image"])
+    height, width = image.shape[1:]
+    sample = RawSample(
+        image=image,
+        image_id=str(row["image_id"]),
+        dataset=dataset,
+        orig_size=(height, width),
+        dropped={},
+    )
+    if row.get("tile") is not None:
+        sample["tile"] = dict(row["tile"])
+    return sample
+
+
+def _gray_map(row: Mapping[str, Any], field: str, size: tuple[int, int]) -> np.ndarray:
+    """Read a column of 8-bit maps, uint8 (H, W)."""
+    gray = open_image(_column(row, field))
+    if gray.mode not in ("L", "P"):
+        raise ValueError(f"{field} has mode {gray.mode!r}, expected L or P")
+    if (gray.height, gray.width) != size:
+        raise ValueError(f"{field} is {gray.height}x{gray.width}, the image {size}")
+    return np.array(gray)
+
+
+def _check_map(labels: np.ndarray, num_classes: int, field: str) -> None:
+    """Raise where a map (H, W) holds something besides 0..K-1 and 255."""
+    if ((labels >= num_classes) & (labels != IGNORE_LABEL)).any():
+        found = np.unique(labels).tolist()
+        raise ValueError(f"{field} holds {found}, expected 0..{num_classes - 1} or 255")
+
+
+def _semantic_labels(
+    row: Mapping[str, Any], size: tuple[int, int], num_classes: int | None
+) -> Tensor:
     """Read the gray map and add background, uint8 (H, W)."""
-    mask = open_image(semantic_mask)
-    if mask.mode not in ("L", "P"):
-        raise ValueError(f"semantic_mask has mode {mask.mode!r}, expected L or P")
-    if (mask.height, mask.width) != size:
-        raise ValueError(f"semantic_mask is {mask.height}x{mask.width}, the image {size}")
-    labels = gray_map_to_labels(np.array(mask))
+    labels = gray_map_to_labels(_gray_map(row, "semantic_mask", size))
     if num_classes is not None and labels.max(initial=0) > num_classes:
         raise ValueError(f"semantic_mask holds class {labels.max() - 1} of {num_classes}")
     return torch.from_numpy(labels)
@@ -148,14 +299,16 @@ def _instances(
     )
 
 
-def _rotated_objects(objects: Mapping[str, Any], num_classes: int | None) -> RawSample:
+def _rotated_objects(
+    objects: Mapping[str, Any], num_classes: int | None, field: str = "rotated_objects"
+) -> RawSample:
     """Read polygons as annotated.
 
-    Kept: `difficult` is not looked at, as its column of these files holds the class number and
-    the original's threshold of 100 is never reached (spec 2.8).
+    Kept: `difficult` of pretraining files is not looked at, as its column holds the class number
+    and the original's threshold of 100 is never reached (spec 2.8).
     """
     polygons = torch.tensor(objects["polygon"], dtype=torch.float32).reshape(-1, 8)
-    labels = _labels(objects["category"], num_classes, "rotated_objects.category")
+    labels = _labels(objects["category"], num_classes, f"{field}.category")
     return RawSample(polygons=polygons, rotated_class_labels=labels)
 
 

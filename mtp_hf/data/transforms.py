@@ -1,9 +1,9 @@
-"""Joint transforms of the pretraining: image, boxes, masks, polygons and semantic map stay aligned.
+"""Joint transforms, and the pretraining's list of them: all annotations stay on their pixels.
 
 Each transform is a callable `(sample, rng) -> sample` that returns a new dict and draws all its
-randomness from the given numpy generator.
+randomness from the given numpy generator. What one task needs alone is in `transforms_TASK.py`.
 
-Source: MTP training pipeline (spec 2.9, 7.9).
+Source: MTP training pipeline (spec 2.9, 7.9), and those of the finetuning (spec 3).
 """
 
 from collections.abc import Callable, Sequence
@@ -12,19 +12,24 @@ from typing import Any, cast
 import numpy as np
 
 from mtp_hf.data.geometry import (
+    LABEL_MAPS,
+    PICTURES,
     count_dropped,
     crop,
     flip,
     pad_to,
     padded_size,
     resize,
+    resize_pictures,
     select_instances,
     select_rotated,
 )
-from mtp_hf.data.masks import decode_map, decode_masks, mask_areas
+from mtp_hf.data.masks import decode_map, decode_masks, mask_areas, view_map
 from mtp_hf.data.photometric import PhotometricDistortion
 from mtp_hf.data.schema import IGNORE_LABEL, RawSample, Sample
 from mtp_hf.modeling.ops_rotated_boxes import polygons_to_rotated_boxes
+
+_MAX_WINDOW_DRAWS = 10
 
 Transform = Callable[[Any, np.random.Generator], Any]
 
@@ -63,21 +68,26 @@ class RandomFlip:
     """Flip horizontally, vertically or both ways.
 
     Args:
-        probability: Of a flip of any kind; the three kinds are equally likely.
+        probability: Of a flip of any kind.
+        directions: The kinds, equally likely.
     """
 
-    def __init__(self, probability: float = 0.75) -> None:
+    def __init__(
+        self,
+        probability: float = 0.75,
+        directions: Sequence[str] = ("horizontal", "vertical", "diagonal"),
+    ) -> None:
         if not 0.0 <= probability <= 1.0:
             raise ValueError(f"flip probability {probability} is not in 0..1")
         self.probability = probability
+        self.directions = tuple(directions)
 
     def __call__(self, sample: RawSample, rng: np.random.Generator) -> RawSample:
         """Draw a direction and flip."""
         draw = float(rng.random())
         if draw >= self.probability:
             return sample
-        direction = ("horizontal", "vertical", "diagonal")[int(3 * draw / self.probability)]
-        return flip(sample, direction)
+        return flip(sample, self.directions[int(len(self.directions) * draw / self.probability)])
 
 
 class RandomResize:
@@ -108,22 +118,65 @@ class Resize:
         return resize(sample, self.size)
 
 
+class ResizePictures:
+    """Resize only the pictures, to (height, width); label maps keep their resolution.
+
+    The logits of a model are resized to the map (quirk 44).
+    """
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        self.size = size
+
+    def __call__(self, sample: RawSample, rng: np.random.Generator) -> RawSample:
+        """Resize; no randomness."""
+        return resize_pictures(sample, self.size)
+
+
 class RandomCrop:
     """Cut a random window; sides that are smaller than the window stay whole.
 
     Args:
         size: Side of the window in pixels.
+        max_class_ratio: Largest share of one class among the labelled pixels of the window. While
+            it is not below that, or there is one class only, the window is drawn again, ten times
+            at most. None does not look.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, max_class_ratio: float | None = None) -> None:
         self.size = size
+        self.max_class_ratio = max_class_ratio
 
     def __call__(self, sample: RawSample, rng: np.random.Generator) -> RawSample:
         """Draw the window's place and cut."""
         height, width = sample["image"].shape[1:]
+        is_choice = self.max_class_ratio is not None and max(height, width) > self.size
+        for _ in range(_MAX_WINDOW_DRAWS if is_choice else 0):
+            window = self._draw(height, width, rng)
+            if self._is_mixed(sample, *window):
+                break
+        else:
+            window = self._draw(height, width, rng)
+        return crop(sample, *window)
+
+    def _draw(
+        self, height: int, width: int, rng: np.random.Generator
+    ) -> tuple[int, int, tuple[int, int]]:
+        """Draw top, left and size."""
         top = int(rng.integers(0, max(height - self.size, 0) + 1))
         left = int(rng.integers(0, max(width - self.size, 0) + 1))
-        return crop(sample, top, left, (min(self.size, height), min(self.size, width)))
+        return top, left, (min(self.size, height), min(self.size, width))
+
+    def _is_mixed(self, sample: RawSample, top: int, left: int, size: tuple[int, int]) -> bool:
+        """Whether the window shows more than one class and none of them too much."""
+        keys = [key for key in LABEL_MAPS if key in sample]
+        if not keys:
+            raise ValueError(f"image {sample['image_id']} has no label map to choose a window by")
+        rows, cols = np.arange(top, top + size[0]), np.arange(left, left + size[1])
+        labels = decode_map(view_map(sample[keys[0]], rows, cols))  # type: ignore[literal-required]
+        counts = np.bincount(labels.numpy().ravel(), minlength=256)
+        counts[IGNORE_LABEL] = 0
+        mixed = np.count_nonzero(counts) > 1
+        return bool(mixed and counts.max() < self.max_class_ratio * counts.sum())
 
 
 class FilterInstances:
@@ -157,7 +210,7 @@ class FilterInstances:
 
 
 class Pad:
-    """Pad right and bottom: image 0, masks False, semantic map 255; `size` keeps the content size.
+    """Pad right and bottom: image 0, masks False, label maps 255; `size` keeps the content size.
 
     Differs: the original leaves the semantic map unpadded in its last padding step, so that the
     logits of the whole canvas are squeezed onto a smaller map (quirk 8).
@@ -176,29 +229,32 @@ class Pad:
         height, width = sample["image"].shape[1:]
         target = padded_size([(height, width)], self.size, self.size_divisor)
         sample = {**sample, "size": sample.get("size", (height, width))}
-        sample["image"] = pad_to(sample["image"], target, 0)
-        if "instance_masks" in sample:
-            masks = decode_masks(sample["instance_masks"])
-            sample["instance_masks"] = pad_to(masks, target, False)
-        if "semantic_labels" in sample:
-            labels = decode_map(sample["semantic_labels"])
-            sample["semantic_labels"] = pad_to(labels, target, IGNORE_LABEL)
-        return sample
+        padded: dict[str, Any] = {**sample}
+        for key in PICTURES:
+            if key in padded:
+                padded[key] = pad_to(padded[key], target, 0)
+        if "instance_masks" in padded:
+            padded["instance_masks"] = pad_to(decode_masks(padded["instance_masks"]), target, False)
+        for key in LABEL_MAPS:
+            if key in padded:
+                padded[key] = pad_to(decode_map(padded[key]), target, IGNORE_LABEL)
+        return cast(RawSample, padded)
 
 
 def finalize(sample: RawSample, rng: np.random.Generator) -> Sample:
     """Turn a raw sample into the contract's form; the last step of every transform list.
 
-    Polygons become rotated boxes (minimum-area rectangle, le90), masks are decoded, the semantic
-    map becomes int64.
+    Polygons become rotated boxes (minimum-area rectangle, le90), masks are decoded, label maps
+    become int64.
     """
     final: dict[str, Any] = {**sample}
     if "instance_masks" in final:
         final["instance_masks"] = decode_masks(final["instance_masks"])
     if "polygons" in final:
         final["rotated_boxes"] = polygons_to_rotated_boxes(final.pop("polygons"))
-    if "semantic_labels" in final:
-        final["semantic_labels"] = decode_map(final["semantic_labels"]).long()
+    for key in LABEL_MAPS:
+        if key in final:
+            final[key] = decode_map(final[key]).long()
     return cast(Sample, final)
 
 

@@ -6,7 +6,18 @@ import torch
 from PIL import Image
 
 from mtp_hf.data.masks import decode_masks
-from mtp_hf.data.samples import gray_map_to_labels, image_to_tensor, samrs_row_to_sample
+from mtp_hf.data.samples import (
+    change_row_to_sample,
+    classification_row_to_sample,
+    detection_row_to_sample,
+    gray_map_to_labels,
+    image_to_tensor,
+    oriented_row_to_sample,
+    samrs_row_to_sample,
+    segmentation_row_to_sample,
+)
+from mtp_hf.data.schema import check_sample
+from mtp_hf.data.transforms import finalize
 
 
 def _row(encode, **changes):
@@ -146,3 +157,150 @@ def test_undecoded_images_are_opened():
 def test_anything_else_is_not_an_image():
     with pytest.raises(ValueError, match="PIL image"):
         image_to_tensor("image.png")
+
+
+def _picture(**columns):
+    """A row of any family: 4 x 6 pixels and the columns of its annotations."""
+    return {"image_id": "a", "image": Image.new("RGB", (6, 4)), "width": 6, "height": 4, **columns}
+
+
+def _map(*levels, mode="L"):
+    """A map of 4 x 6 pixels that begins with the given levels."""
+    pixels = np.zeros((4, 6), dtype=np.uint8)
+    pixels.flat[: len(levels)] = levels
+    return Image.fromarray(pixels).convert(mode)
+
+
+def _checked(sample, num_classes=None):
+    check_sample(finalize(sample, np.random.default_rng(0)), num_classes)
+    return sample
+
+
+def test_scene_row_becomes_a_sample_with_its_label():
+    sample = _checked(classification_row_to_sample(_picture(label=9), "eurosat", 10), 10)
+    assert sample["label"].item() == 9
+    assert (sample["image_id"], sample["dataset"], sample["orig_size"]) == ("a", "eurosat", (4, 6))
+
+
+@pytest.mark.parametrize("label", [None, -1, 10])
+def test_scene_without_a_usable_label_is_an_error_unless_none_is_wanted(label):
+    with pytest.raises(ValueError, match="label"):
+        classification_row_to_sample(_picture(label=label), "eurosat", 10)
+    sample = classification_row_to_sample(_picture(label=label), "eurosat", 10, labelled=False)
+    assert "label" not in sample
+
+
+def _boxes(*boxes, crowd=None):
+    return _picture(
+        objects={"bbox": list(boxes), "category": [*range(len(boxes))], "iscrowd": crowd}
+    )
+
+
+def test_boxes_become_two_corners_and_are_not_clipped():
+    sample = _checked(detection_row_to_sample(_boxes([1, 1, 2, 3], [4, 2, 9, 1]), "dior", 2), 2)
+    assert sample["boxes"].tolist() == [[1, 1, 3, 4], [4, 2, 13, 3]]
+    assert sample["class_labels"].tolist() == [0, 1]
+
+
+def test_boxes_that_cannot_be_trained_on_are_dropped_and_counted_by_choice():
+    row = _boxes([0, 0, 0.9, 3], [6, 0, 2, 2], [-3, 0, 3, 2], [0, 0, 1, 1], [1, 1, 2, 2],
+                 crowd=[False] * 4 + [True])  # fmt: skip
+    sample = detection_row_to_sample(row, "dior")
+    assert sample["class_labels"].tolist() == [3]
+    assert sample["dropped"] == {"empty_boxes": 3, "crowd": 1}
+    whole = detection_row_to_sample(row, "dior", drop_empty=False)
+    assert whole["class_labels"].tolist() == [0, 1, 2, 3]
+    assert whole["dropped"] == {"empty_boxes": 0, "crowd": 1}
+
+
+def test_a_row_without_boxes_has_zero_boxes():
+    sample = _checked(detection_row_to_sample(_boxes(), "dior", 20), 20)
+    assert sample["boxes"].shape == (0, 4)
+
+
+@pytest.mark.parametrize(
+    ("box", "message"),
+    [([0, 0, -1, 3], "objects.bbox holds .0.0, 0.0, -1.0"), ([0, float("nan"), 1, 1], "nan")],
+)
+def test_impossible_boxes_are_errors(box, message):
+    with pytest.raises(ValueError, match=message):
+        detection_row_to_sample(_boxes(box), "dior")
+
+
+def test_boxes_of_unknown_classes_are_errors():
+    with pytest.raises(ValueError, match=r"objects.category holds \[0, 1\], expected 0..1"):
+        detection_row_to_sample(_boxes([0, 0, 1, 1], [0, 0, 1, 1]), "dior", 1)
+
+
+def _polygons(*polygons):
+    return _picture(
+        objects={
+            "polygon": list(polygons),
+            "category": [0] * len(polygons),
+            "difficult": [*range(len(polygons))],
+        },
+        tile={"source_id": "P0001", "x": 8, "y": 0, "size": 1024},
+    )
+
+
+def test_oriented_row_keeps_corners_difficulty_and_the_place_of_the_tile():
+    corners = [[0.0, 1, 5, 1, 5, 3, 0, 3], [-2, 0, 9, 0, 9, 2, -2, 2]]
+    sample = _checked(oriented_row_to_sample(_polygons(*corners), "dota", 15), 15)
+    assert sample["polygons"].tolist() == corners
+    assert sample["rotated_difficult"].tolist() == [0, 1]
+    assert sample["tile"] == {"source_id": "P0001", "x": 8, "y": 0, "size": 1024}
+    empty = _checked(oriented_row_to_sample(_polygons(), "dota", 15), 15)
+    assert empty["polygons"].shape == (0, 8)
+    assert empty["rotated_difficult"].shape == (0,)
+
+
+def test_corners_that_are_no_numbers_are_errors():
+    with pytest.raises(ValueError, match="objects.polygon holds .*inf"):
+        oriented_row_to_sample(_polygons([0.0, 1, float("inf"), 1, 5, 3, 0, 3]), "dota")
+
+
+def test_semantic_maps_stay_as_stored():
+    row = _picture(mask=_map(6, 255, 1))
+    sample = _checked(segmentation_row_to_sample(row, "loveda", 7), 7)
+    assert sample["semantic_labels"].flatten()[:4].tolist() == [6, 255, 1, 0]
+    with pytest.raises(ValueError, match=r"mask holds \[0, 1, 6, 255\], expected 0..5 or 255"):
+        segmentation_row_to_sample(row, "loveda", 6)
+
+
+def test_change_row_has_both_dates_and_its_map():
+    after = Image.new("RGB", (6, 4), (7, 7, 7))
+    sample = _checked(change_row_to_sample(_picture(image_post=after, mask=_map(1, 255)), "levir"))
+    assert sample["image"].max() == 0
+    assert (sample["image_post"] == 7).all()
+    assert sample["change_labels"].flatten()[:3].tolist() == [1, 255, 0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"image_post": Image.new("RGB", (6, 5))}, r"image is \(4, 6\), image_post \(5, 6\)"),
+        ({"image_post": None}, "no image_post"),
+        ({"mask": _map(2)}, r"mask holds \[0, 2\], expected 0..1 or 255"),
+        ({"mask": None}, "no mask"),
+    ],
+)
+def test_pairs_that_do_not_fit_are_errors(changes, message):
+    row = _picture(image_post=Image.new("RGB", (6, 4)), mask=_map())
+    with pytest.raises(ValueError, match=message):
+        change_row_to_sample({**row, **changes}, "levir")
+
+
+@pytest.mark.parametrize("read", [segmentation_row_to_sample, change_row_to_sample])
+def test_splits_without_maps_are_read_by_choice(read):
+    row = _picture(image_post=Image.new("RGB", (6, 4)), mask=None)
+    assert not {"semantic_labels", "change_labels"} & set(read(row, "d", labelled=False))
+    with pytest.raises(ValueError, match="no mask: "):
+        read(row, "d")
+
+
+@pytest.mark.parametrize(
+    ("mask", "message"), [(_map(mode="RGB"), "RGB"), (Image.new("L", (4, 6)), "mask is 6x4")]
+)
+def test_maps_of_another_size_or_mode_are_errors(mask, message):
+    with pytest.raises(ValueError, match=message):
+        segmentation_row_to_sample(_picture(mask=mask), "loveda")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mtp_hf.data.masks import RleMasks, boxes_from_masks
+from mtp_hf.data.masks import RleMasks, boxes_from_masks, decode_map
 from mtp_hf.data.samples import samrs_row_to_sample
 from mtp_hf.data.schema import check_sample
 from mtp_hf.data.transforms import (
@@ -17,6 +17,7 @@ from mtp_hf.data.transforms import (
     RandomResize,
     RejectedSampleError,
     Resize,
+    ResizePictures,
     finalize,
     pretraining_eval_transforms,
     pretraining_train_transforms,
@@ -91,6 +92,14 @@ def test_flip_probability_zero_and_one_are_certain():
         RandomFlip(1.5)
 
 
+def test_flips_can_be_of_one_kind():
+    sample = _image()
+    sample["image"][:, 0, 0] = 1
+    for draw, column in ((0.0, 9), (0.49, 9), (0.5, 0)):
+        out = RandomFlip(0.5, ["horizontal"])(sample, _Draws(draw))
+        assert out["image"][0].nonzero().tolist() == [[0, column]]
+
+
 def test_random_resize_truncates_the_target():
     draws = _Draws(0.79)
     assert RandomResize(10)(_image(), draws)["image"].shape == (3, 6, 7)  # 7.9 -> 7
@@ -106,6 +115,58 @@ def test_crop_window_is_drawn_over_all_places():
     out = RandomCrop(6)(_image(), draws)
     assert out["image"].shape == (3, 6, 6)
     assert draws.asked == [(0, 3), (0, 5)]
+
+
+def _columns(*levels):
+    """Four rows of the given labels, 255 = ignore."""
+    labels = torch.tensor(levels, dtype=torch.uint8).repeat(4, 1)
+    return {**_image(4, len(levels)), "semantic_labels": labels}
+
+
+@pytest.mark.parametrize(
+    ("levels", "left"),
+    [
+        ([0, 0, 0, 0, 1, 1], 2),  # only class 0 at first, then half and half
+        ([0, 0, 0, 255, 1, 1], 2),  # ignored pixels do not count: 1 : 1 at the second window
+        ([255, 255, 255, 255, 0, 1], 2),
+        ([0, 0, 0, 0, 0, 0], 0),  # never: the eleventh window is taken as it is
+    ],
+)
+def test_windows_are_drawn_again_while_one_class_fills_them(levels, left):
+    draws = _Draws(0, 0, 0, 2, *[0, 0] * 9)
+    out = RandomCrop(4, max_class_ratio=0.75)(_columns(*levels), draws)
+    assert decode_map(out["semantic_labels"])[0].tolist() == levels[left : left + 4]
+    assert len(draws.asked) == (4 if left else 22)
+
+
+def test_a_share_equal_to_the_limit_is_too_much():
+    draws = _Draws(0, 0, 0, 2)
+    out = RandomCrop(4, max_class_ratio=0.75)(_columns(0, 0, 0, 1, 2, 2), draws)
+    assert decode_map(out["semantic_labels"])[0].tolist() == [0, 1, 2, 2]
+    assert len(draws.asked) == 4
+
+
+def test_windows_of_pairs_are_chosen_by_the_change_map():
+    sample = _columns(0, 0, 0, 0, 1, 1)
+    sample["change_labels"] = sample.pop("semantic_labels")
+    out = RandomCrop(4, max_class_ratio=0.75)(sample, _Draws(0, 0, 0, 2))
+    assert decode_map(out["change_labels"])[0].tolist() == [0, 0, 1, 1]
+
+
+def test_images_without_choice_are_not_looked_at():
+    out = RandomCrop(6, max_class_ratio=0.75)(_columns(0, 0, 0, 0, 0, 0), _Draws(0, 0))
+    assert out["image"].shape == (3, 4, 6)
+
+
+def test_a_window_cannot_be_chosen_without_a_map():
+    with pytest.raises(ValueError, match="image a has no label map"):
+        RandomCrop(4, max_class_ratio=0.75)(_image(), RNG)
+
+
+def test_pictures_alone_are_resized():
+    out = ResizePictures((16, 5))(_columns(0, 1, 2), RNG)
+    assert out["image"].shape == (3, 16, 5)
+    assert out["semantic_labels"].shape == (4, 3)
 
 
 def test_crop_leaves_small_images_whole():
@@ -156,6 +217,15 @@ def test_pad_fills_each_map_with_its_own_value():
         assert (out[key][..., 10:] == outside).all()
     assert Pad(size_divisor=16)(out, RNG)["size"] == (8, 10)  # the first padding's content
     assert Pad(size_divisor=16)(out, RNG)["image"].shape == (3, 16, 16)
+
+
+def test_pairs_are_padded_with_their_map():
+    labels = torch.ones(8, 10, dtype=torch.uint8)
+    pair = {**_image(), "image_post": _image()["image"] + 5, "change_labels": labels}
+    out = Pad(size_divisor=16)(pair, RNG)
+    assert out["image_post"].shape == (3, 16, 16)
+    assert out["image_post"].sum() == 5 * 3 * 80
+    assert out["change_labels"].eq(255).sum() == 256 - 80
 
 
 def test_finalize_makes_rotated_boxes_and_int64_labels(draw_scene):
