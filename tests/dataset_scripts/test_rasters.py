@@ -268,24 +268,24 @@ MEASURE = """
 import sys, resource
 from mtp_hf.dataset_scripts._rasters import GDAL_OPTIONS, Raster, Window
 GDAL_OPTIONS["GDAL_CACHEMAX"] = 2**22
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-with Raster(sys.argv[1]) as raster:
-    for y in range(0, raster.height - 255, 250):
-        for x in range(0, raster.width - 255, 1000):
-            assert raster.read_rgb(Window(x, y, 256, 256)).shape == (256, 256, 3)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+for path in sys.argv[1:]:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with Raster(path) as raster:
+        for y in range(0, raster.height - 255, 250):
+            for x in range(0, raster.width - 255, 500):
+                assert raster.read_rgb(Window(x, y, 256, 256)).shape == (256, 256, 3)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
 
-@pytest.mark.parametrize("suffix", [".png", ".tif"])
-def test_a_long_picture_costs_the_rows_of_a_window(tmp_path, suffix):
-    path, height, width = tmp_path / f"long{suffix}", 20_000, 1_000  # 60 MB
-    rows = np.tile(np.arange(width, dtype=np.uint8)[:, None], (1000, 1, 3))
-    if suffix == ".png":
-        write_png_rows(path, (rows for _ in range(height // 1000)), height)
-    else:
-        write_tiff(path, np.tile(rows, (height // 1000, 1, 1)), compress="lzw")
+def test_a_long_picture_costs_the_rows_of_a_window(tmp_path):
+    num_parts = 20  # 60 MB of pixels
+    rows = np.tile(np.arange(1000, dtype=np.uint8)[:, None], (1000, 1, 3))
+    write_png_rows(tmp_path / "a.png", (rows for _ in range(num_parts)), 1000 * num_parts)
+    write_tiff(tmp_path / "a.tif", np.tile(rows, (num_parts, 1, 1)), compress="lzw")
+    paths = [str(tmp_path / name) for name in ("a.png", "a.tif")]
     done = subprocess.run(
-        [sys.executable, "-c", MEASURE, str(path)], capture_output=True, text=True, check=True
+        [sys.executable, "-c", MEASURE, *paths], capture_output=True, text=True, check=True
     )
-    assert int(done.stdout) < 25_000  # KB: 4 MB for GDAL, some rows, the library's own start
+    # KB: 4 MB for GDAL, some rows, the library's own start.
+    assert max(map(int, done.stdout.split())) < 25_000
