@@ -12,6 +12,7 @@ from collections.abc import Sequence
 # Name -> module, what it does.
 COMMANDS = {
     "convert": ("mtp_hf.conversion.command", "turn original checkpoints into folders, and back"),
+    "data": ("mtp_hf.datasets_command.command", "look at data sets, convert and push them"),
     "push": ("mtp_hf.hub.push_command", "push a finished run to the Hub"),
 }
 
