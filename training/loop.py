@@ -28,6 +28,7 @@ from mtp_hf.training.run_log import RunLog
 
 logger = get_logger(__name__)
 
+Inputs = dict[str, Any]  # images and labels on the device
 WAITING_WARNED_OF = 0.2  # share of an interval
 
 
@@ -41,12 +42,14 @@ class Prepared:
         model: returns `loss` and `losses`.
         optimizer: over the model's parameters.
         schedule: of the optimizer.
+        adapt: turns a batch on the device into what the model is called with.
     """
 
     accelerator: Accelerator
     model: nn.Module
     optimizer: Optimizer
     schedule: LRScheduler
+    adapt: Callable[[Inputs], Inputs] = lambda inputs: inputs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,11 +144,11 @@ def train_step(
         asked = time.perf_counter()
         batch = next(batches)
         waited = time.perf_counter() - asked
-        pixel_values, labels = batch_to_device(accelerator, batch)
+        inputs = batch_to_device(accelerator, batch)
         with accelerator.accumulate(model):
             with accelerator.autocast():  # Accelerate does it itself, but not under FSDP2
-                output = model(pixel_values=pixel_values, labels=labels)
-            window.add(step, output.losses, labels, seconds_waited=waited)
+                output = model(**prepared.adapt(inputs))
+            window.add(step, output.losses, inputs["labels"], seconds_waited=waited)
             accelerator.backward(output.loss)
             if accelerator.sync_gradients:
                 max_norm = recipe.optimizer.max_grad_norm or float("inf")
@@ -157,17 +160,16 @@ def train_step(
     return gradient_norm
 
 
-def batch_to_device(
-    accelerator: Accelerator, batch: dict[str, Any]
-) -> tuple[Tensor, list[dict[str, Any]]]:
+def batch_to_device(accelerator: Accelerator, batch: dict[str, Any]) -> Inputs:
     """Move a batch and normalise its pixels there.
 
     Returns:
-        Images (B, 3, H, W) float32 and their B labels.
+        `pixel_values` (B, 3, H, W) float32, for pairs also `pixel_values_post`, and B `labels`.
     """
-    batch = send_to_device(batch, accelerator.device, non_blocking=True)
-    sizes = [label["size"] for label in batch["labels"]]
-    return normalize_images(batch["pixel_values"], sizes), batch["labels"]
+    inputs = send_to_device(batch, accelerator.device, non_blocking=True)
+    sizes = [label["size"] for label in inputs["labels"]]
+    images = {key: normalize_images(inputs[key], sizes) for key in inputs if key != "labels"}
+    return {**inputs, **images}
 
 
 def warn_of_waiting(data_wait: float, recipe: CommonRecipe) -> bool:

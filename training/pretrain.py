@@ -1,6 +1,6 @@
 """Multi-task pretraining: a recipe in; checkpoints, metrics, pictures and networks out.
 
-This is the command line; `pretraining_run.py` tells the story of a run.
+This is the command line; `training_run.py` tells the story of a run.
 """
 
 import argparse

@@ -1,50 +1,17 @@
-"""One pretraining run, from a recipe to its results; every process has one and does the same.
+"""A pretraining run: several data sets, three tasks, one network; see `training_run.py`."""
 
-The order of things: data, network, weights to start from or a checkpoint, validation of the
-untrained network, training with its checkpoints and validations, validation, results. When all is
-prepared, a signal to stop is obeyed between steps and between batches (`preemption.py`).
-"""
-
-import functools
-import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from accelerate import Accelerator
 from accelerate.logging import get_logger
-from accelerate.utils import set_seed
-from torch import nn
 
 from mtp_hf.data.multi_dataset import SourceDataset
 from mtp_hf.metrics.pretraining import PretrainingEvaluator
-from mtp_hf.metrics.tables import flatten_metrics
 from mtp_hf.modeling.modeling_mtp import MTPForPreTraining
-from mtp_hf.training.agreement import on_main_process
 from mtp_hf.training.build_model import build_model, start_backbone
-from mtp_hf.training.checkpoint_files import read_latest, remove_leftovers
-from mtp_hf.training.checkpoints import (
-    RECIPE_FILE,
-    CheckpointFacts,
-    check_same_images,
-    find_checkpoint,
-    load_checkpoint,
-    save_checkpoint,
-)
-from mtp_hf.training.durable_files import write_durably
 from mtp_hf.training.loaders import class_names, load_sources, train_loader, validation_loader
-from mtp_hf.training.loop import Callbacks, Prepared, is_due, train
-from mtp_hf.training.loss_window import LossWindow
-from mtp_hf.training.optim import build_optimizer, build_schedule, parameter_groups
-from mtp_hf.training.preemption import (
-    StoppedBySignal,
-    StopSignals,
-    WatchedBatches,
-    shield_workers,
-)
-from mtp_hf.training.processes import describe_sharing, main_process_first, wait_patiently
-from mtp_hf.training.publishing import Publisher
-from mtp_hf.training.recipe import check_same_training, recipe_to_yaml
+from mtp_hf.training.loop import Inputs
 from mtp_hf.training.recipe_schema import Recipe
 from mtp_hf.training.results import (
     describe_network,
@@ -53,206 +20,68 @@ from mtp_hf.training.results import (
     write_results,
     write_snapshot,
 )
-from mtp_hf.training.run_folder import RunFolder
-from mtp_hf.training.run_log import RunLog, keep_old_log
-from mtp_hf.training.sharding import whole_network
-from mtp_hf.training.validation import PredictedImages, validate
+from mtp_hf.training.training_run import TrainingRun
+from mtp_hf.training.validation import PredictedImages
 
 logger = get_logger(__name__)
 
-NUM_DRAWN = 3  # validation images of each set in the pictures
 
+class PretrainingRun(TrainingRun[Recipe]):
+    """Multi-task pretraining of `MTPForPreTraining`."""
 
-class PretrainingRun:
-    """Data, network and state of a run.
+    def load(
+        self, part: str, *, limit: int | None = None, augment: bool = False
+    ) -> dict[str, SourceDataset]:
+        """Open a split of every source."""
+        return load_sources(self.recipe, part, limit=limit, augment=augment)
 
-    Args:
-        recipe: what to do.
-        accelerator: of this process.
-        folder: where everything goes; checked and ready.
-        resume: `latest`, the path of a checkpoint, or None for a new run.
-        publisher: pushes snapshots to the Hub along the way.
+    def build(self, *, is_new: bool) -> MTPForPreTraining:
+        """Make the network of the recipe; its backbone starts from `model.init`."""
+        model = build_model(self.recipe, class_names(self.recipe))
+        if self.recipe.model.init and is_new:
+            logger.info(start_backbone(model.backbone, self.recipe.model.init))
+        return model
 
-    Attributes:
-        step: optimizer steps done.
-        saved_step: of the newest checkpoint of this state; None before the first.
-    """
+    def describe(self, network: MTPForPreTraining) -> str:
+        """Count parameters."""
+        return describe_network(network)
 
-    def __init__(
-        self,
-        recipe: Recipe,
-        accelerator: Accelerator,
-        folder: RunFolder,
-        *,
-        resume: str | None = None,
-        publisher: Publisher | None = None,
-    ) -> None:
-        self.recipe, self.accelerator, self.folder = recipe, accelerator, folder
-        self.publisher = publisher
-        checkpoint = self._find_checkpoint(resume) if resume else None
-        set_seed(recipe.seed)  # the same weights on every process
-        with main_process_first(accelerator):  # it reads the files, the others its copy
-            self.sources = load_sources(recipe, "train", augment=True)
-            limit = recipe.evaluation.max_samples
-            self.validation_sources = load_sources(recipe, "validation", limit=limit)
-        lengths = {name: num_train for name, (num_train, _) in self.num_images.items()}
-        self.facts = CheckpointFacts(recipe_to_yaml(recipe), lengths)
-        if checkpoint:
-            check_same_images(checkpoint, lengths)
-        model = build_model(recipe, class_names(recipe))
-        if recipe.model.init and not checkpoint:
-            logger.info(start_backbone(model.backbone, recipe.model.init))
-        for name, (num_train, num_validation) in self.num_images.items():
-            logger.info(f"{name}: {num_train} training, {num_validation} validation images")
-        logger.info(describe_network(model))
-        logger.info(describe_sharing(accelerator, recipe))
-        self.prepared = prepare(accelerator, model, recipe)
-        set_seed(recipe.seed, device_specific=True)  # dropout and sampling differ
-        self.window, self.signals = LossWindow(accelerator), StopSignals(accelerator)
-        self.step, self.saved_step = 0, None
-        if checkpoint:
-            self.step = self.saved_step = load_checkpoint(accelerator, checkpoint, self.window)
-            logger.info(f"going on from {checkpoint}")
-        on_main_process(accelerator, lambda: self._start_folder(checkpoint))
-        accelerator.init_trackers("pretrain")
-        self.log = RunLog(folder.log, accelerator, self.saved_step)
-
-    @property
-    def num_images(self) -> dict[str, tuple[int, int]]:
-        """Training and validation images of each source."""
-        pairs = zip(self.sources.values(), self.validation_sources.values(), strict=True)
-        return {train.name: (len(train), len(validation)) for train, validation in pairs}
-
-    def execute(self, max_steps: int | None) -> None:
-        """Train, measure and write the results.
-
-        Args:
-            max_steps: stop after so many steps in all, before the schedule ends; None: do not.
-
-        Raises:
-            StoppedBySignal: a process got a signal; a checkpoint has everything so far.
-        """
-        last_step = min(self.recipe.schedule.steps, max_steps or sys.maxsize)
-        with self.signals:
-            try:
-                self._execute(last_step)
-            except StoppedBySignal:
-                if self.step != self.saved_step:
-                    self.window.check()
-                    self.save(self.step)
-                raise
-
-    def _execute(self, last_step: int) -> None:
-        if self.step == 0:
-            self.evaluate_before()
-        if self.step < last_step:
-            self.train(last_step)
-        self.evaluate_training_images("after")
-        metrics, kept = self.evaluate(self.step, num_kept=NUM_DRAWN)
-        network = whole_network(self.accelerator, self.prepared.model)
-        on_main_process(self.accelerator, lambda: self._write_results(network, metrics, kept))
-
-    def evaluate_before(self) -> None:
-        """Measure the untrained network, where the recipe asks for it and no earlier start did."""
-        measured = on_main_process(self.accelerator, self.folder.read_metrics)
-        if not self.recipe.evaluation.before:
-            return
-        if "before" not in measured:
-            flat = flatten_metrics(self.evaluate(0)[0])
-            on_main_process(self.accelerator, lambda: self.folder.write_metrics(before=flat))
-        if "training_images_before" not in measured:
-            self.evaluate_training_images("before")
-
-    def train(self, last_step: int) -> None:
-        """Train from the step reached so far."""
-        every, is_measured = self.recipe.evaluation.every, self.step in self.log.measured
-        if self.step and is_due(self.step, every) and not is_measured:
-            self.evaluate(self.step)  # the run was stopped between checkpoint and validation
-        loader = train_loader(
+    def train_batches(self, start_step: int) -> Iterable[dict[str, Any]]:
+        """Load the batches of all sources."""
+        return train_loader(
             self.recipe,
             self.sources,
-            start_step=self.step,
+            start_step=start_step,
             rank=self.accelerator.process_index,
             world_size=self.accelerator.num_processes,
         )
-        train(
-            self.prepared,
-            shield_workers(loader),
-            self.recipe,
-            steps=range(self.step + 1, last_step + 1),
-            window=self.window,
-            log=self.log,
-            callbacks=Callbacks(self.evaluate, self.save, self.signals.agreed),
-        )
 
-    def save(self, step: int) -> None:
-        """Write a checkpoint."""
-        self.step = step
-        self.log.flush()
-        save_checkpoint(
-            self.accelerator,
-            self.folder.checkpoints,
-            step,
-            self.window,
-            facts=self.facts,
-            total_limit=self.recipe.saving.total_limit,
-        )
-        self.saved_step = step
-        if self.publisher and step in self.publisher.steps:
-            write = functools.partial(
-                write_snapshot,
-                self.recipe,
-                network=whole_network(self.accelerator, self.prepared.model),
-                step=step,
-                num_images=self.num_images,
-            )
-            self.publisher.push_snapshot(step, write)
-
-    def evaluate(self, step: int, num_kept: int = 0) -> tuple[dict[str, Any], PredictedImages]:
-        """Validate and log the metrics; see `validate`."""
-        self.step = step
-        metrics, kept = self._measure(self.validation_sources, num_kept)
-        flat = flatten_metrics(metrics)
-        self.log.write_metrics(step, flat)
-        logger.info(f"step {step}, validation in percent: {metric_words(flat)}")
-        return metrics, kept
-
-    def evaluate_training_images(self, moment: str) -> None:
-        """Measure on unaugmented training images, where the recipe asks for it.
-
-        Args:
-            moment: `before` or `after` training; part of the key in `metrics.json`.
-        """
-        if not self.recipe.evaluation.on_training_images:
-            return
-        limit = self.recipe.evaluation.max_samples
-        metrics, _ = self._measure(load_sources(self.recipe, "train", limit=limit))
-        if self.accelerator.is_main_process:
-            flat = flatten_metrics(metrics)
-            self.folder.write_metrics(**{f"training_images_{moment}": flat})
-            logger.info(f"{moment}, on training images in percent: {metric_words(flat)}")
-
-    def _measure(
-        self, sources: Mapping[str, SourceDataset], num_kept: int = 0
-    ) -> tuple[dict[str, Any], PredictedImages]:
-        loader = validation_loader(
+    def validation_batches(self, sources: Mapping[str, SourceDataset]) -> Iterable[dict[str, Any]]:
+        """Load images of one source after the other."""
+        return validation_loader(
             self.recipe,
             sources,
             rank=self.accelerator.process_index,
             world_size=self.accelerator.num_processes,
         )
-        tasks = {name: source.tasks for name, source in self.recipe.data.sources.items()}
-        evaluator = PretrainingEvaluator(class_names(self.recipe), tasks)
-        batches = WatchedBatches(shield_workers(loader), self.signals)
-        found = validate(
-            self.accelerator, self.prepared.model, batches, evaluator, num_kept=num_kept
-        )
-        wait_patiently(self.accelerator)  # the main process scores for all
-        return found
 
-    def _write_results(
+    def predict(self, network: MTPForPreTraining, inputs: Inputs) -> list[dict[str, Any]]:
+        """Predict with all decoders."""
+        return predict_images(network, inputs)
+
+    def make_evaluator(self) -> PretrainingEvaluator:
+        """Make an evaluator of all sources and tasks."""
+        tasks = {name: source.tasks for name, source in self.recipe.data.sources.items()}
+        return PretrainingEvaluator(class_names(self.recipe), tasks)
+
+    def metric_words(self, flat: Mapping[str, float]) -> str:
+        """Write the pooled metrics."""
+        return metric_words(flat)
+
+    def write_results(
         self, network: MTPForPreTraining, metrics: Mapping[str, Any], kept: PredictedImages
-    ) -> None:
+    ) -> str:
+        """Write metrics, pictures, encoder and model."""
         write_results(
             self.recipe,
             self.folder,
@@ -262,42 +91,18 @@ class PretrainingRun:
             kept=kept,
             num_images=self.num_images,
         )
-        print(results_text(self.folder, metrics))
+        return results_text(self.folder, metrics)
 
-    def _find_checkpoint(self, resume: str) -> Path:
-        """Look on one process for the checkpoint to go on from, and compare recipes."""
-
-        def find() -> Path:
-            remove_leftovers(self.folder.checkpoints)
-            checkpoint = find_checkpoint(self.folder.checkpoints, resume)
-            changes = check_same_training(self.recipe, checkpoint / RECIPE_FILE)
-            if changes:
-                logger.info(f"changed since {checkpoint}: {'; '.join(changes)}")
-            return checkpoint
-
-        return on_main_process(self.accelerator, find)
-
-    def _start_folder(self, checkpoint: Path | None) -> None:
-        """Write the recipe; keep the log if lines after an earlier checkpoint have to go."""
-        write_durably(self.folder.recipe, self.facts.recipe_yaml)
-        folder = self.folder.checkpoints
-        if checkpoint and checkpoint.resolve() != (folder / str(read_latest(folder))).resolve():
-            logger.warning(
-                f"going back: checkpoints after step {self.step} are set aside when there is a new"
-                f" one; the log so far is kept as {keep_old_log(self.folder.log, folder)}"
-            )
+    def write_snapshot(self, folder: Path, *, network: MTPForPreTraining, step: int) -> None:
+        """Write encoder and model as they are now."""
+        write_snapshot(self.recipe, folder, network=network, step=step, num_images=self.num_images)
 
 
-def prepare(accelerator: Accelerator, model: nn.Module, recipe: Recipe) -> Prepared:
-    """Make optimizer and schedule, and hand them with the model to Accelerate."""
-    if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
-        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
-    groups = parameter_groups(
-        model.to(accelerator.device),
-        lr=recipe.optimizer.lr,
-        weight_decay=recipe.optimizer.weight_decay,
-        layer_decay=recipe.optimizer.layer_decay,
+def predict_images(network: Any, inputs: Inputs) -> list[dict[str, Any]]:
+    """Predict every task of the images' data sets, in pixels of their content."""
+    labels = inputs["labels"]
+    return network.predict(
+        inputs["pixel_values"],
+        [label["dataset"] for label in labels],
+        sizes=[label["size"] for label in labels],
     )
-    optimizer = build_optimizer(groups, betas=recipe.optimizer.betas)
-    schedule = build_schedule(optimizer, recipe.schedule)
-    return Prepared(accelerator, *accelerator.prepare(model, optimizer, schedule))

@@ -5,18 +5,35 @@ process scores its own share; the scores' states are merged on the main process.
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
+from accelerate.utils import gather_object, send_to_device
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from mtp_hf.metrics.pretraining import PretrainingEvaluator
-from mtp_hf.training.loop import batch_to_device
+from mtp_hf.training.loop import Inputs, batch_to_device
 from mtp_hf.training.sharding import whole_network
+
+Predict = Callable[[Any, Inputs], list[dict[str, Any]]]
+
+
+class Evaluator(Protocol):
+    """Gathers predictions on every process and scores them on one."""
+
+    def update(self, dataset: str, predictions: Sequence[Any], references: Sequence[Any]) -> None:
+        """Add images of a data set."""
+
+    def state(self) -> Any:
+        """Give what was gathered, picklable."""
+
+    def merge(self, states: Iterable[Any]) -> None:
+        """Add what other processes gathered; an image counts once."""
+
+    def compute(self) -> dict[str, Any]:
+        """Score everything that was gathered."""
 
 
 @dataclasses.dataclass
@@ -32,21 +49,23 @@ def validate(
     accelerator: Accelerator,
     model: nn.Module,
     loader: Iterable[dict[str, Any]],
-    evaluator: PretrainingEvaluator,
+    evaluator: Evaluator,
     *,
+    predict: Predict,
     num_kept: int = 0,
 ) -> tuple[dict[str, Any], PredictedImages]:
     """Predict and score a split; called by every process.
 
     Args:
         accelerator: moves batches and gathers scores.
-        model: the prepared model; it has `predict`.
+        model: the prepared model.
         loader: this process's batches, each of one data set.
         evaluator: a fresh one.
+        predict: the network and inputs -> a prediction of each image.
         num_kept: images of each data set to keep for drawing.
 
     Returns:
-        Metrics as `PretrainingEvaluator.compute` gives them (empty but on the main process), and
+        Metrics as `evaluator.compute` gives them (empty but on the main process), and
         the images kept on this process.
     """
     kept = PredictedImages()
@@ -61,7 +80,7 @@ def validate(
         dynamic_ncols=True,
     )
     for batch in shown:
-        predictions = predict_batch(accelerator, network, batch)
+        predictions = predict_batch(accelerator, network, batch, predict)
         labels = batch["labels"]
         evaluator.update(labels[0]["dataset"], predictions, labels)
         _keep(kept, batch, predictions, num_kept)
@@ -74,17 +93,13 @@ def validate(
 
 @torch.no_grad()
 def predict_batch(
-    accelerator: Accelerator, network: Any, batch: dict[str, Any]
-) -> list[dict[str, dict[str, Tensor]]]:
-    """Predict the images of a batch, in pixels of their content, on the CPU."""
-    pixel_values, labels = batch_to_device(accelerator, batch)
+    accelerator: Accelerator, network: Any, batch: dict[str, Any], predict: Predict
+) -> list[dict[str, Any]]:
+    """Predict the images of a batch; tensors of the predictions are on the CPU."""
+    inputs = batch_to_device(accelerator, batch)
     with accelerator.autocast():
-        predictions = network.predict(
-            pixel_values,
-            [label["dataset"] for label in labels],
-            sizes=[label["size"] for label in labels],
-        )
-    return [_to_cpu(prediction) for prediction in predictions]
+        predictions = predict(network, inputs)
+    return send_to_device(predictions, torch.device("cpu"))
 
 
 def _keep(
@@ -99,10 +114,3 @@ def _keep(
             kept.images.append(image)
             kept.labels.append(label)
             kept.predictions.append(prediction)
-
-
-def _to_cpu(prediction: Mapping[str, Mapping[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
-    return {
-        task: {name: tensor.cpu() for name, tensor in values.items()}
-        for task, values in prediction.items()
-    }

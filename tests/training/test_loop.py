@@ -135,7 +135,8 @@ def test_accumulated_batches_give_the_step_of_one_large_batch(accelerator, recip
     Run(prepare(accelerator, recipe, model), recipe, tmp_path, last=1)
     halves = [batch_to_device(accelerator, batch_of_step(step)) for step in range(2)]
     optimizer = torch.optim.AdamW(reference.parameters(), lr=0.025, weight_decay=0.05)
-    reference(torch.cat([h[0] for h in halves]), halves[0][1] + halves[1][1]).loss.backward()
+    pixels = torch.cat([half["pixel_values"] for half in halves])
+    reference(pixels, halves[0]["labels"] + halves[1]["labels"]).loss.backward()
     torch.nn.utils.clip_grad_norm_(reference.parameters(), recipe.optimizer.max_grad_norm)
     optimizer.param_groups[0]["params"] = [p for p in reference.parameters() if p.ndim > 1]
     optimizer.add_param_group(
@@ -205,10 +206,17 @@ def test_a_stop_within_a_logging_interval_leaves_no_trace_in_the_log(
 
 
 def test_pixels_are_normalised_on_the_device(accelerator):
-    pixels, labels = batch_to_device(accelerator, batch_of_step(0))
+    inputs = batch_to_device(accelerator, batch_of_step(0))
     expected = (batch_of_step(0)["pixel_values"][0, 0] - 123.675) / 58.395
-    torch.testing.assert_close(pixels[0, 0], expected)
-    assert labels[0]["image_id"] == "0-0"
+    torch.testing.assert_close(inputs["pixel_values"][0, 0], expected)
+    assert inputs["labels"][0]["image_id"] == "0-0"
+
+
+def test_both_pictures_of_a_pair_are_normalised(accelerator):
+    batch = batch_of_step(0) | {"pixel_values_post": batch_of_step(1)["pixel_values"]}
+    inputs = batch_to_device(accelerator, batch)
+    expected = batch_to_device(accelerator, batch_of_step(1))["pixel_values"]
+    torch.testing.assert_close(inputs["pixel_values_post"], expected, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(("step", "every", "due"), [(4, 2, True), (5, 2, False), (4, 0, False)])

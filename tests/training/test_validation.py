@@ -1,6 +1,7 @@
 """Claims about validation."""
 
 import dataclasses
+import functools
 
 import pytest
 import torch
@@ -8,7 +9,10 @@ from torch import nn
 
 from mtp_hf.metrics.pretraining import PretrainingEvaluator
 from mtp_hf.training.loaders import class_names, load_sources, validation_loader
+from mtp_hf.training.pretraining_run import predict_images
 from mtp_hf.training.validation import predict_batch, validate
+
+_validate = functools.partial(validate, predict=predict_images)
 
 
 class PerfectNetwork(nn.Module):
@@ -62,7 +66,7 @@ def evaluator(samrs_recipe):
 
 
 def test_perfect_predictions_score_one(accelerator, loader, evaluator):
-    metrics, _ = validate(accelerator, PerfectNetwork(loader), loader, evaluator)
+    metrics, _ = _validate(accelerator, PerfectNetwork(loader), loader, evaluator)
     pooled = metrics["pooled"]
     assert pooled["ss"]["miou"] == 1.0
     for name in ("box_ap50", "mask_ap50", "box_ap", "mask_ap"):
@@ -72,19 +76,19 @@ def test_perfect_predictions_score_one(accelerator, loader, evaluator):
 
 def test_the_network_predicts_in_evaluation_mode_without_gradients(accelerator, loader, evaluator):
     network = PerfectNetwork(loader).train()
-    validate(accelerator, network, loader, evaluator)
+    _validate(accelerator, network, loader, evaluator)
     assert set(network.calls) == {(torch.float32, False, False)}
 
 
 def test_the_asked_number_of_images_of_each_set_is_kept_for_drawing(accelerator, loader, evaluator):
-    _, kept = validate(accelerator, PerfectNetwork(loader), loader, evaluator, num_kept=1)
+    _, kept = _validate(accelerator, PerfectNetwork(loader), loader, evaluator, num_kept=1)
     assert [label["dataset"] for label in kept.labels] == ["sior", "sota_rbb", "fast"]
     assert [image.dtype for image in kept.images] == [torch.uint8] * 3
     assert all(set(prediction) == {"ss", "is", "rd"} for prediction in kept.predictions)
 
 
 def test_nothing_is_kept_unasked(accelerator, loader, evaluator):
-    _, kept = validate(accelerator, PerfectNetwork(loader), loader, evaluator)
+    _, kept = _validate(accelerator, PerfectNetwork(loader), loader, evaluator)
     assert kept.images == []
 
 
@@ -97,7 +101,7 @@ def test_predictions_are_made_under_the_recipe_s_precision(accelerator, loader, 
         seen.append(torch.is_autocast_enabled("cpu")),
         predict(*a, **k),
     )[1]
-    predict_batch(accelerator, network, next(iter(loader)))
+    predict_batch(accelerator, network, next(iter(loader)), predict_images)
     assert seen == [True]
 
 
@@ -105,6 +109,6 @@ def test_a_source_without_a_task_is_scored_on_the_others(accelerator, samrs_reci
     sources = dict(samrs_recipe.data.sources)
     tasks = {name: source.tasks for name, source in sources.items()} | {"fast": ("ss",)}
     evaluator = PretrainingEvaluator(class_names(samrs_recipe), tasks)
-    metrics, _ = validate(accelerator, PerfectNetwork(loader), loader, evaluator)
+    metrics, _ = _validate(accelerator, PerfectNetwork(loader), loader, evaluator)
     assert set(metrics["fast"]) == {"ss"}
     assert dataclasses.is_dataclass(sources["fast"])
