@@ -40,6 +40,14 @@ class FilesConfig(datasets.BuilderConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.check_options()
+
+    def check_options(self) -> None:
+        """Refuse values of options that mean nothing; subclasses check theirs.
+
+        Raises:
+            ValueError: naming option, value and what was expected.
+        """
         if self.on_error not in ON_ERROR:
             raise ValueError(f"on_error={self.on_error!r}; expected one of {ON_ERROR}")
 
@@ -72,6 +80,8 @@ class FilesConfig(datasets.BuilderConfig):
         self, config_kwargs: dict[str, Any], custom_features: datasets.Features | None = None
     ) -> str:
         """Name of the cache folder: config, options and fingerprint of the files."""
+        # The library writes options into a copy of a config with a name, which skips __post_init__.
+        self.check_options()
         options = {name: value for name, value in config_kwargs.items() if value is not None}
         if self.data_dir is not None:
             options["data_dir"] = str(Path(self.data_dir).expanduser().resolve())

@@ -7,7 +7,7 @@ from pathlib import Path
 import datasets
 import pytest
 
-from mtp_hf.dataset_scripts._builder import FilesBuilder, hash_files
+from mtp_hf.dataset_scripts._builder import FilesBuilder, FilesConfig, hash_files
 from mtp_hf.dataset_scripts._readers import AnnotationError
 
 
@@ -66,6 +66,19 @@ def test_a_broken_record_is_left_out_whole_and_listed_if_asked(root, tmp_path, c
 def test_another_way_with_errors_is_refused(root, tmp_path):
     with pytest.raises(ValueError, match=r"on_error='ignore'; expected one of \('raise', 'skip'\)"):
         builder(root, tmp_path, on_error="ignore")
+
+
+class NamedWords(Words):
+    """The same with a config that has a name."""
+
+    BUILDER_CONFIGS = [FilesConfig(name="words")]
+
+
+def test_options_of_a_config_with_a_name_are_checked_as_well(root, tmp_path):
+    options = {"config_name": "words", "data_dir": str(root), "cache_dir": str(tmp_path)}
+    assert NamedWords(**options, on_error="skip").config.on_error == "skip"
+    with pytest.raises(ValueError, match=r"on_error='ignore'; expected one of \('raise', 'skip'\)"):
+        NamedWords(**options, on_error="ignore")
 
 
 @pytest.mark.parametrize("change", ["content", "added", "removed", "nested"])
