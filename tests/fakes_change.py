@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from mtp_hf.dataset_scripts.oscd import OSCD_BANDS, RGB_BANDS
+
 SIZE = 32
 # Top, left and side of the square that changes.
 SQUARE = (8, 12, 10)
@@ -16,6 +18,7 @@ LEVIR_IDS = {
     "val": ["val_1"],
     "test": ["test_1", "test_2"],
 }
+OSCD_CITIES = {"paris": "Train", "saclay_e": "Train", "rio": "Test"}
 
 
 def change_map(size: tuple[int, int] = (SIZE, SIZE)) -> np.ndarray:
@@ -91,4 +94,30 @@ def write_cdd(root: Path, label: str = "OUT") -> Path:
     write_pairs(root / "ChangeDetectionDataset" / "Real" / "original", ["0"], ".jpg")
     synthetic = root / "ChangeDetectionDataset" / "Model" / "with_shift" / "train"
     write_pairs(synthetic, ["00000"], ".jpg", ("A", "B", label))
+    return root
+
+
+def write_oscd(root: Path, map_suffix: str = ".png") -> Path:
+    """OSCD with the cities paris and saclay_e (train) and rio (test), of different sizes.
+
+    Digital numbers are 10 times those of `pictures`; band k of the 13 has k - 1 more, but the three
+    that make a picture.
+    """
+    images = root / "Onera Satellite Change Detection dataset - Images"
+    for seed, (city, split) in enumerate(OSCD_CITIES.items()):
+        size = (SIZE, SIZE + 8 * seed)
+        for date, pixels in enumerate(pictures(seed, size), start=1):
+            write_picture(images / city / "pair" / f"img{date}.png", pixels)
+            for number, band in enumerate(OSCD_BANDS):
+                channel = RGB_BANDS.index(band) if band in RGB_BANDS else 0
+                values = 10 * pixels[..., channel].astype(np.uint16)
+                values += 0 if band in RGB_BANDS else number
+                write_picture(images / city / f"imgs_{date}_rect" / f"{band}.tif", values)
+        folder = root / f"Onera Satellite Change Detection dataset - {split} Labels" / city / "cm"
+        if map_suffix == ".png":
+            write_picture(folder / "cm.png", 255 * change_map(size))
+        else:
+            write_picture(folder / f"{city}-cm.tif", 1 + change_map(size))
+    (images / "train.txt").write_text("paris,saclay_e\n")
+    (images / "test.txt").write_text("rio")
     return root

@@ -1,0 +1,188 @@
+"""Builder of OSCD: urban change in 24 cities, two Sentinel-2 dates each, 10 m a pixel.
+
+    rows = load_dataset("oscd", "rgb", data_dir="oscd", split="train")
+
+14 cities train, 10 test. Three ways to see them:
+
+- `rgb`: bands B04, B03, B02 of the registered crops (`imgs_*_rect`), 16 bits stretched to 8.
+- `pair`: the 8-bit previews that come with the set.
+- `all_bands`: `image` and `image_post` are lists of 13 pictures of one band and 16 bits, in the
+  order of `OSCD_BANDS`; `np.stack(row["image"])` is (13, H, W). Cities differ in size in both
+  directions, which the array columns of `datasets` do not allow, and lists of numbers take seconds
+  to read.
+
+Stretch: MTP does not say which it used. The default is a fixed one, so that both dates and all
+cities share it: reflectance 0 to 0.275 (digital numbers 0 to 2750), as the authors of EuroSAT made
+their pictures of the same satellite. `stretch="percentile"` takes the 2nd and 98th percentile of
+the three bands of each picture instead; `stretch_range` sets other numbers for either.
+
+Source: Caye Daudt et al. 2018, Urban Change Detection for Multispectral Earth Observation Using
+Convolutional Neural Networks; labels CC BY-NC-SA 4.0, pictures under the Copernicus terms.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import datasets
+import numpy as np
+
+from mtp_hf.dataset_scripts._builder import FilesBuilder, FilesConfig
+from mtp_hf.dataset_scripts._change_maps import encode_png, read_change_map
+from mtp_hf.dataset_scripts._oscd_files import City, find_cities
+from mtp_hf.dataset_scripts._rasters import Raster, stretch_to_uint8
+from mtp_hf.dataset_scripts._readers import AnnotationError, read_image_size
+from mtp_hf.dataset_scripts.features import change_features
+
+# The order of the 13-band files of EuroSAT too.
+OSCD_BANDS = tuple(f"B{number:02d}" for number in range(1, 13)) + ("B8A",)
+RGB_BANDS = ("B04", "B03", "B02")
+DATES = {"image": "imgs_1_rect", "image_post": "imgs_2_rect"}
+PREVIEWS = {"image": "img1.png", "image_post": "img2.png"}
+# Digital numbers, or percentiles.
+STRETCH_RANGES = {"fixed": (0.0, 2750.0), "percentile": (2.0, 98.0)}
+
+
+@dataclass
+class OscdConfig(FilesConfig):
+    """Options of OSCD.
+
+    Attributes:
+        stretch: how the 16 bits of `rgb` become 8: `fixed` or `percentile`.
+        stretch_range: digital numbers, or percentiles, that become 0 and 255; None for those of
+            `STRETCH_RANGES`.
+    """
+
+    stretch: str = "fixed"
+    stretch_range: tuple[float, float] | None = None
+
+    def check_options(self) -> None:
+        """Refuse a stretch that means nothing."""
+        super().check_options()
+        if self.stretch not in STRETCH_RANGES:
+            raise ValueError(f"stretch={self.stretch!r}; expected one of {list(STRETCH_RANGES)}")
+        low, high = self.resolved_range()
+        highest = 100 if self.stretch == "percentile" else 65535
+        if not 0 <= low < high <= highest:
+            raise ValueError(
+                f"stretch_range={(low, high)}; expected two growing numbers of 0 to {highest}"
+            )
+
+    def resolved_range(self) -> tuple[float, float]:
+        """The range, or that of the stretch."""
+        return STRETCH_RANGES[self.stretch] if self.stretch_range is None else self.stretch_range
+
+
+def oscd_band_features() -> datasets.Features:
+    """Columns of `all_bands`: those of a change pair, with lists of pictures of one band."""
+    bands = datasets.List(datasets.Image())
+    return datasets.Features(change_features() | {"image": bands, "image_post": bands})
+
+
+class Oscd(FilesBuilder):
+    """Cities with two dates and a map of what changed."""
+
+    BUILDER_CONFIG_CLASS = OscdConfig
+    BUILDER_CONFIGS: ClassVar = [
+        OscdConfig(name="rgb", description="bands B04, B03, B02, stretched to 8 bits"),
+        OscdConfig(name="pair", description="the 8-bit previews"),
+        OscdConfig(name="all_bands", description="13 bands of 16 bits"),
+    ]
+    DEFAULT_CONFIG_NAME = "rgb"
+
+    def _info(self) -> datasets.DatasetInfo:
+        is_all = self.config.name == "all_bands"
+        return datasets.DatasetInfo(features=oscd_band_features() if is_all else change_features())
+
+    def find_records(self, root: Path) -> dict[str, Sequence[City]]:
+        """Cities of each split."""
+        return find_cities(root)
+
+    def read_record(self, record: City) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Row of one city."""
+        try:
+            pictures, size = self._read_pictures(record)
+            mask = self._read_mask(record, size)
+        except FileNotFoundError as error:
+            raise AnnotationError(
+                f"city {record.image_id!r}: {error.filename}: no such file; expected the pictures"
+                f" of both dates for config {self.config.name!r}"
+            ) from None
+        height, width = size
+        row = {"image_id": record.image_id, **pictures, "mask": mask}
+        yield record.image_id, row | {"width": width, "height": height}
+
+    def _read_pictures(self, city: City) -> tuple[dict[str, Any], tuple[int, int]]:
+        """Both picture columns, and height and width."""
+        folder = Path(city.folder)
+        if self.config.name == "pair":
+            files = {name: [folder / "pair" / preview] for name, preview in PREVIEWS.items()}
+        else:
+            bands = OSCD_BANDS if self.config.name == "all_bands" else RGB_BANDS
+            files = {
+                name: [folder / date / f"{band}.tif" for band in bands]
+                for name, date in DATES.items()
+            }
+        size = _common_size([file for of_date in files.values() for file in of_date], self.config)
+        paths = {name: [str(file) for file in of_date] for name, of_date in files.items()}
+        if self.config.name == "all_bands":
+            return paths, size
+        if self.config.name == "pair":
+            return {name: of_date[0] for name, of_date in paths.items()}, size
+        return {
+            name: {
+                "path": f"{city.image_id}_{name}.png",
+                "bytes": encode_png(read_rgb(of_date, self.config)),
+            }
+            for name, of_date in paths.items()
+        }, size
+
+    def _read_mask(self, city: City, size: tuple[int, int]) -> dict[str, Any] | None:
+        if city.change_map is None:
+            return None
+        change_map = read_change_map(
+            city.change_map,
+            is_one_unchanged=city.is_one_unchanged,
+            max_pixels=self.config.max_pixels,
+        )
+        if change_map.shape != size:
+            raise AnnotationError(_sizes_differ(city.change_map, change_map.shape, size))
+        return {"path": f"{city.image_id}.png", "bytes": encode_png(change_map)}
+
+
+def read_rgb(files: list[str], config: OscdConfig) -> np.ndarray:
+    """Picture (H, W, 3) of 8 bits from three files of one band.
+
+    Raises:
+        AnnotationError: a file is damaged, or has more bands or another type.
+    """
+    bands = []
+    for file in files:
+        with Raster(file, max_pixels=config.max_pixels) as raster:
+            if (raster.num_bands, raster.dtype) != (1, np.uint16):
+                raise AnnotationError(
+                    f"{file}: {raster.num_bands} bands of type {raster.dtype}; expected one of"
+                    " uint16"
+                )
+            bands.append(raster.read())
+    pixels = np.concatenate(bands, axis=2)  # 3 x (H, W, 1) -> (H, W, 3)
+    low, high = config.resolved_range()
+    if config.stretch == "percentile":
+        low, high = np.percentile(pixels, (low, high))
+    return stretch_to_uint8(pixels, low, high)
+
+
+def _common_size(files: list[Path], config: OscdConfig) -> tuple[int, int]:
+    size = read_image_size(files[0], config.max_pixels)
+    for file in files[1:]:
+        if (found := read_image_size(file, config.max_pixels)) != size:
+            raise AnnotationError(_sizes_differ(str(file), found, size))
+    return size
+
+
+def _sizes_differ(file: str, found: tuple[int, ...], expected: tuple[int, int]) -> str:
+    return (
+        f"{file}: {found[0]} x {found[1]} pixels; expected {expected[0]} x {expected[1]}"
+        " (height x width), the size of the other files of the city"
+    )
