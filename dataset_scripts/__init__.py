@@ -13,9 +13,18 @@ BUILDERS: dict[str, tuple[str, str]] = {
     "eurosat": ("mtp_hf.dataset_scripts.eurosat", "Eurosat"),
     "resisc45": ("mtp_hf.dataset_scripts.resisc45", "Resisc45"),
     "dota": ("mtp_hf.dataset_scripts.dota", "Dota"),
+    "fair1m": ("mtp_hf.dataset_scripts.fair1m", "Fair1m"),
     "levir_cd": ("mtp_hf.dataset_scripts.levir_cd", "LevirCd"),
     "cdd": ("mtp_hf.dataset_scripts.cdd", "Cdd"),
     "oscd": ("mtp_hf.dataset_scripts.oscd", "Oscd"),
+    "coco_folder": ("mtp_hf.dataset_scripts.coco_folder", "CocoFolder"),
+    "voc_folder": ("mtp_hf.dataset_scripts.voc_folder", "VocFolder"),
+    "yolo_folder": ("mtp_hf.dataset_scripts.yolo_folder", "YoloFolder"),
+    "yolo_obb_folder": ("mtp_hf.dataset_scripts.yolo_obb_folder", "YoloObbFolder"),
+    "dota_folder": ("mtp_hf.dataset_scripts.dota_folder", "DotaFolder"),
+    "mask_folder": ("mtp_hf.dataset_scripts.mask_folder", "MaskFolder"),
+    "pair_folder": ("mtp_hf.dataset_scripts.pair_folder", "PairFolder"),
+    "image_folder": ("mtp_hf.dataset_scripts.image_folder", "ImageFolder"),
 }
 
 

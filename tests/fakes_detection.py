@@ -103,3 +103,36 @@ def write_dior(root: Path) -> Path:
     for name, stem in {"train": "00001", "val": "00002", "test": "00003"}.items():
         write_text(root / f"ImageSets/Main/{name}.txt", f"{stem}\r\n")
     return root
+
+
+def fair1m_xml(*objects: tuple[int, str]) -> str:
+    """An xml file of FAIR1M: polygons by index, with official class names."""
+    nodes = []
+    for index, name in objects:
+        corners = np.reshape(POLYGONS[index], (4, 2)).tolist()
+        points = "".join(f"<point>{x:.6f},{y:.6f}</point>" for x, y in [*corners, corners[0]])
+        nodes.append(
+            "<object><coordinate>pixel</coordinate><type>rectangle</type>"
+            "<description>None</description>"
+            f"<possibleresult><name>{name}</name></possibleresult><points>{points}</points></object>"
+        )
+    return (
+        '<?xml version="1.0" encoding="utf-8"?><annotation>'
+        "<source><filename>0.tif</filename><origin>GF2/GF3</origin></source>"
+        "<research><version>4.0</version></research>"
+        f"<size><width>{WIDTH}</width><height>{HEIGHT}</height><depth>3</depth></size>"
+        f"<objects>{''.join(nodes)}</objects></annotation>"
+    )
+
+
+def write_fair1m(root: Path) -> Path:
+    """FAIR1M: train 0 (part1) two objects and 1 (part2) none, validation 0 one, test 0."""
+    for image in ("train/part1", "train/part2", "validation", "test"):
+        number = 1 if image == "train/part2" else 0
+        write_picture(root / f"{image}/images/{number}.tif")
+    write_text(
+        root / "train/part1/labelXml/0.xml", fair1m_xml((0, "Dry Cargo Ship"), (1, "other-ship"))
+    )
+    write_text(root / "train/part2/labelXmls/1.xml", fair1m_xml())
+    write_text(root / "validation/labelXml/0.xml", fair1m_xml((1, "Boeing737")))
+    return root
