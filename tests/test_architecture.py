@@ -22,6 +22,7 @@ MAY_IMPORT = {
         "pycocotools",
         "rasterio",
         "tqdm",
+        "yaml",
     },
 }
 # Converters stay at home, so they may read weight files.

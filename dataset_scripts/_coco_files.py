@@ -1,0 +1,178 @@
+"""Find the json files of a COCO folder, their classes, and the pictures that they list.
+
+    annotations/instances_{train,val}2017.json  with {train,val}2017/x.jpg   as COCO publishes
+    {train,valid,test}/_annotations.coco.json   beside the pictures          as Roboflow exports
+    annotations.json                            with images/x.jpg            one file, all train
+
+The split is a word of the file's name or of its folder's. Where files called `instances_*` exist,
+others (captions, keypoints) are not read.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mtp_hf.dataset_scripts._own_folders import PICTURE_FOLDERS, split_of
+from mtp_hf.dataset_scripts._readers import AnnotationError
+
+PREFERRED = "instances_"
+ANNOTATION_KEYS = ("id", "bbox", "category_id", "area", "iscrowd")
+SEARCH_DEPTH = 3
+
+
+class CocoPicture(NamedTuple):
+    """An entry of `images` with its annotations, as in the file; `places` are tried for it."""
+
+    file: str
+    entry: dict[str, Any]
+    annotations: list[dict[str, Any]]
+    places: tuple[str, ...]
+
+
+class CocoFile(NamedTuple):
+    """One annotation file: pictures in the order of their names, classes by id."""
+
+    pictures: list[CocoPicture]
+    categories: dict[int, str]
+
+
+def find_coco_files(root: Path) -> dict[str, Path]:
+    """The annotation file of each split.
+
+    Raises:
+        FileNotFoundError: there is none.
+        AnnotationError: two are of the same split.
+    """
+    files = [path for path in _json_files(root, SEARCH_DEPTH) if _lists_images(path)]
+    files = [path for path in files if path.name.startswith(PREFERRED)] or files
+    if not files:
+        raise FileNotFoundError(
+            f"{root}: no annotations of COCO; expected annotations/instances_train.json, "
+            "train/_annotations.coco.json or annotations.json"
+        )
+    splits: dict[str, Path] = {}
+    for path in files:
+        split = split_of(path.stem) or split_of(path.parent.name) or "train"
+        if split in splits:
+            raise AnnotationError(
+                f"{path}: split {split!r} is also that of {splits[split]}; expected one file a "
+                "split, with train, val or test in its name"
+            )
+        splits[split] = path
+    return splits
+
+
+def read_coco_file(path: Path, root: Path, split: str) -> CocoFile:
+    """Read a file; what is wrong in one annotation is left for `coco_folder` to say.
+
+    Raises:
+        AnnotationError: the file is no COCO json, or ids or names are there twice.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+        categories = _by_id(content["categories"], f"{path}, categories")
+        images = _by_id(content["images"], f"{path}, images")
+        groups: dict[Any, list[dict[str, Any]]] = {image_id: [] for image_id in images}
+        for index, annotation in enumerate(content.get("annotations", [])):
+            if annotation["image_id"] not in groups:
+                raise AnnotationError(
+                    f"{path}, annotations[{index}]: image_id {annotation['image_id']!r} is not "
+                    "among the images"
+                )
+            kept = {key: annotation[key] for key in ANNOTATION_KEYS if key in annotation}
+            groups[annotation["image_id"]].append(kept)
+        names = {class_id: entry["name"] for class_id, entry in categories.items()}
+        places = _places(path, root, split)
+        pictures = [
+            CocoPicture(f"{path}, image {image_id}", entry, groups[image_id], places)
+            for image_id, entry in images.items()
+        ]
+        pictures.sort(key=lambda picture: picture.entry["file_name"])
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise AnnotationError(f"{path}: not a readable json file ({error})") from None
+    except (KeyError, TypeError, AttributeError) as error:
+        raise AnnotationError(
+            f"{path}: not a COCO file ({type(error).__name__}: {error}); expected lists images, "
+            "annotations and categories, with id, file_name, image_id and name"
+        ) from None
+    _check_file_names(pictures, path)
+    return CocoFile(pictures, names)
+
+
+def find_picture(picture: CocoPicture, root: Path) -> str:
+    """Path of the picture's file.
+
+    Raises:
+        AnnotationError: there is none, or its name leads out of the root.
+    """
+    name = picture.entry["file_name"]
+    for place in picture.places:
+        path = os.path.normpath(os.path.join(place, name))
+        if os.path.isfile(path):
+            if not Path(path).resolve().is_relative_to(root):
+                raise AnnotationError(
+                    f"{picture.file}: file_name {name!r} leads out of {root}; expected a picture "
+                    "inside it"
+                )
+            return path
+    raise AnnotationError(
+        f"{picture.file}: no file {name!r}; looked in {', '.join(picture.places)}"
+    )
+
+
+def _json_files(folder: Path, depth: int) -> Iterator[Path]:
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue
+        if path.is_dir() and depth > 1:
+            yield from _json_files(path, depth - 1)
+        elif path.suffix.lower() == ".json":
+            yield path
+
+
+def _lists_images(path: Path) -> bool:
+    """Whether this may be a COCO file; the whole is read later, so broken ones count."""
+    with open(path, "rb") as file:
+        start = file.read(1).strip()
+        return start in (b"{", b"", b"\xef") or path.name.startswith(PREFERRED)
+
+
+def _by_id(entries: list[dict[str, Any]], where: str) -> dict[int, dict[str, Any]]:
+    found: dict[int, dict[str, Any]] = {}
+    for entry in entries:
+        if not isinstance(entry["id"], int):
+            raise AnnotationError(f"{where}: id {entry['id']!r}; expected an integer")
+        if entry["id"] in found:
+            raise AnnotationError(f"{where}: id {entry['id']} is there twice; expected it once")
+        found[entry["id"]] = entry
+    return found
+
+
+def _check_file_names(pictures: list[CocoPicture], path: Path) -> None:
+    for picture in pictures:
+        if not isinstance(picture.entry["file_name"], str):
+            raise AnnotationError(
+                f"{picture.file}: file_name {picture.entry['file_name']!r}; expected a text"
+            )
+    for before, after in zip(pictures, pictures[1:], strict=False):
+        if before.entry["file_name"] == after.entry["file_name"]:
+            raise AnnotationError(
+                f"{path}: images {before.entry['id']} and {after.entry['id']} are both "
+                f"{after.entry['file_name']!r}; expected one entry a file"
+            )
+
+
+def _places(path: Path, root: Path, split: str) -> tuple[str, ...]:
+    """Folders in which a picture is looked for: beside the file, and those called after it."""
+    pictures = {name.lower() for name in PICTURE_FOLDERS}
+    outer = [root, path.parent, path.parent.parent]
+    outer = [folder for folder in dict.fromkeys(outer) if folder.is_relative_to(root)]
+    inner = [p for folder in outer for p in sorted(folder.iterdir()) if p.is_dir()]
+    inner = [p for p in inner if p.name.lower() in pictures or split_of(p.name) == split]
+    below = [p for folder in inner for p in sorted(folder.iterdir()) if p.is_dir()]
+    below = [p for p in below if p.name.lower() in pictures or split_of(p.name) == split]
+    # The closest to the split first: two splits may use the same names.
+    named = [p for p in (*below, *inner) if split_of(p.name) == split]
+    return tuple(map(str, dict.fromkeys([path.parent, *named, *inner, *below, *outer])))

@@ -1,0 +1,138 @@
+"""Folders with COCO json: rows, classes, splits, and what is wrong in one annotation."""
+
+import json
+
+import datasets
+import pytest
+
+from mtp_hf.dataset_scripts._readers import AnnotationError
+from mtp_hf.dataset_scripts.loading import load_dataset
+from tests.fakes_own import BOXES, coco_content, write_coco, write_json
+
+
+@pytest.fixture
+def root(tmp_path):
+    return write_coco(tmp_path / "mine")
+
+
+@pytest.fixture
+def load(root, tmp_path):
+    def load(**options):
+        return load_dataset(
+            "coco_folder", data_dir=root, cache_dir=tmp_path / "cache", quiet=True, **options
+        )
+
+    return load
+
+
+def change(root, **fields):
+    """Change fields of the first annotation of the training file."""
+    path = root / "annotations/instances_train2017.json"
+    content = json.loads(path.read_text())
+    content["annotations"][0] |= fields
+    write_json(path, content)
+
+
+def test_rows_are_those_of_the_file(load):
+    rows = load(split="train")
+    assert rows["image_id"][:] == ["a", "b"]
+    assert rows.features["objects"]["category"].feature.names == ["harbor", "ship"]  # by id
+    first, second = rows
+    assert (first["width"], first["height"], first["image"].size) == (60, 40, (60, 40))
+    boxes = [[x1, y1, x2 - x1, y2 - y1] for x1, y1, x2, y2 in BOXES]
+    assert first["objects"] == {
+        "id": [40, 41],
+        "bbox": boxes,
+        "category": [1, 0],
+        "area": [100.5, 26 * 14],
+        "iscrowd": [False, True],
+    }
+    assert second["objects"]["bbox"] == []
+
+
+def test_splits_are_told_by_the_names_of_the_files(load):
+    assert load().num_rows == {"train": 2, "validation": 1}
+
+
+def test_columns_are_those_of_published_sets(load, tmp_path):
+    from mtp_hf.dataset_scripts.features import detection_features
+
+    assert load(split="train").features == detection_features(["harbor", "ship"])
+
+
+def test_streamed_and_shared_rows_are_the_prepared_ones(load, root, tmp_path):
+    prepared = [row["objects"] for row in load(split="train")]
+    assert [row["objects"] for row in load(split="train", streaming=True)] == prepared
+    shared = load_dataset("coco_folder", data_dir=root, cache_dir=tmp_path / "b", num_proc=2)
+    assert [row["objects"] for row in shared["train"]] == prepared
+
+
+def test_pictures_travel_into_parquet_and_back(root, tmp_path):
+    from mtp_hf.dataset_scripts import get_builder
+
+    builder = get_builder("coco_folder")(data_dir=str(root), cache_dir=str(tmp_path / "cache"))
+    builder.download_and_prepare(str(tmp_path / "out"), file_format="parquet")
+    file = str(tmp_path / "out/coco_folder-train.parquet")
+    rows = datasets.load_dataset("parquet", data_files=file, cache_dir=str(tmp_path / "c2"))
+    assert rows["train"][0]["image"].size == (60, 40)
+    assert rows["train"][0]["objects"]["category"] == [1, 0]
+
+
+def test_the_option_gives_another_order_of_the_same_names(load):
+    rows = load(split="train", class_names=["ship", "tree", "harbor"])
+    assert rows[0]["objects"]["category"] == [0, 2]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"category_id": 0}, "annotation 40: category_id 0; expected one of 3, 18"),
+        ({"category_id": [18]}, r"category_id \[18\]; expected one of"),
+        ({"bbox": [1, 2, 3]}, r"annotation 40: bbox \[1, 2, 3\]; expected x, y, width, height"),
+        ({"bbox": [1, 2, -3, 4]}, "of negative size"),
+        ({"bbox": [1, 2, 3, float("nan")]}, "expected x, y, width, height"),
+        ({"bbox": [1e9, 2, 3, 4]}, "not finite or beyond"),
+        ({"bbox": None}, "bbox None"),
+        ({"area": "big"}, "area 'big', iscrowd 0; expected a number, and 0 or 1"),
+        ({"iscrowd": 2}, "iscrowd 2"),
+        ({"id": "x"}, "id 'x'; expected an integer"),
+    ],
+)
+def test_a_broken_annotation_is_named(load, root, fields, message):
+    change(root, **fields)
+    with pytest.raises(AnnotationError, match=message) as caught:
+        load(split="train")
+    assert "instances_train2017.json, image 1, annotation" in str(caught.value)
+
+
+def test_a_broken_annotation_is_left_out_if_asked(load, root):
+    change(root, bbox=[])
+    assert load(split="train", on_error="skip")["image_id"][:] == ["b"]
+
+
+def test_a_size_other_than_that_of_the_picture_is_an_error(load, root):
+    content = coco_content("ab")
+    content["images"][0]["width"] = 61
+    write_json(root / "annotations/instances_train2017.json", content)
+    with pytest.raises(AnnotationError, match="image 1: 40 x 61 pixels .* has 40 x 60"):
+        load()
+
+
+def test_a_damaged_picture_is_an_error(load, root):
+    picture = root / "train2017/b.jpg"
+    picture.write_bytes(picture.read_bytes()[:300])
+    with pytest.raises(AnnotationError, match=r"b\.jpg: the image file is"):
+        load()
+
+
+def test_splits_that_call_a_class_differently_are_an_error(load, root):
+    content = coco_content("a")
+    content["categories"][0]["name"] = "boat"
+    write_json(root / "annotations/instances_val2017.json", content)
+    with pytest.raises(AnnotationError, match="category 18 is 'boat', but 'ship' in another split"):
+        load()
+
+
+def test_classes_that_are_not_in_the_option_are_an_error(load):
+    with pytest.raises(AnnotationError, match="annotation 40: class name 'ship'; expected one of"):
+        load(class_names=["tree", "harbor"])
