@@ -10,10 +10,14 @@ of output, U columns of output, E = B O U G P taps in all.
 Unusual: the table has a margin of two pixels of zeros, and places further out are moved into it.
 There all four corners read zeros, so that neither the sum nor a gradient needs a mask.
 
+On a GPU the kernels of `ops_dcnv3_triton` take over; the environment variable `MTP_HF_TRITON=0`
+keeps them off.
+
 Source: InternImage (https://arxiv.org/abs/2211.05778), equation 2; matches the PyTorch core and the
 CUDA kernel of `ops_dcnv3` of the original.
 """
 
+import os
 import warnings
 from typing import Any, NamedTuple
 
@@ -26,6 +30,7 @@ from .ops_weighted_positions import Terms, sort_by_position, sum_rows
 MARGIN = 2
 # Taps that are worked on at a time, so that what is known of them stays near the cache.
 MAX_TAPS = 1 << 16
+USE_TRITON = os.environ.get("MTP_HF_TRITON", "1") != "0"
 
 
 class TapGrid(NamedTuple):
@@ -82,6 +87,15 @@ def sample_taps(value: Tensor, offset: Tensor, mask: Tensor, grid: TapGrid) -> T
         ValueError: shapes that do not fit together.
     """
     _check(value, offset, mask, grid)
+    if _takes_triton(value):
+        from .ops_dcnv3_triton import sample_taps_by_triton
+
+        return sample_taps_by_triton(value, offset, mask, grid)
+    return sample_taps_by_torch(value, offset, mask, grid)
+
+
+def sample_taps_by_torch(value: Tensor, offset: Tensor, mask: Tensor, grid: TapGrid) -> Tensor:
+    """Do what `sample_taps` does on any device, arguments already checked."""
     kind = torch.promote_types(value.dtype, torch.float32)
     sums = _SampleTaps.apply(value.to(kind), offset.to(kind), mask.to(kind), grid)
     return sums.to(value.dtype)
@@ -104,6 +118,30 @@ def _check(value: Tensor, offset: Tensor, mask: Tensor, grid: TapGrid) -> None:
                 f"{name} is {tuple(tensor.shape)}, but a value {tuple(value.shape)} and a mask of "
                 f"{groups} groups need {expected}"
             )
+
+
+def _takes_triton(value: Tensor) -> bool:
+    """Tell whether the kernels work where the tensor is, and may be used.
+
+    They add the gradient of the map in no fixed order, and a graph for export is for any machine.
+    """
+    return (
+        USE_TRITON
+        and value.is_cuda
+        and not torch.are_deterministic_algorithms_enabled()
+        and not torch.compiler.is_exporting()
+        and _triton_works(value.device)
+    )
+
+
+@torch.compiler.assume_constant_result
+def _triton_works(device: torch.device) -> bool:
+    """Ask the kernels, if there is triton; graphs are traced around the answer."""
+    try:
+        from .ops_dcnv3_triton import works_on
+    except ImportError:
+        return False
+    return works_on(device)
 
 
 class _SampleTaps(torch.autograd.Function):

@@ -1,5 +1,9 @@
 """The sampling core of deformable convolution v3: places, sums, gradients, empty input."""
 
+import importlib.util
+import sys
+from types import SimpleNamespace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -122,3 +126,45 @@ def test_shapes_that_do_not_fit_are_refused(change, message):
     arguments = [torch.zeros(1, 2, 2, last[name]) for name in ("value", "offset", "mask")]
     with pytest.raises(ValueError, match=message):
         sample_taps(*arguments, TapGrid())
+
+
+def on_a_gpu():
+    """What the choice of the kernels asks of a tensor."""
+    return SimpleNamespace(is_cuda=True, device=torch.device("cuda", 0))
+
+
+def test_kernels_are_for_gpus_where_they_work(monkeypatch):
+    monkeypatch.setattr(ops_dcnv3, "_triton_works", lambda device: device.index == 0)
+    assert ops_dcnv3._takes_triton(on_a_gpu())
+    assert not ops_dcnv3._takes_triton(torch.zeros(1))
+    elsewhere = SimpleNamespace(is_cuda=True, device=torch.device("cuda", 1))
+    assert not ops_dcnv3._takes_triton(elsewhere)
+
+
+def test_without_triton_there_are_no_kernels(monkeypatch):
+    monkeypatch.delitem(sys.modules, "mtp_hf.modeling.ops_dcnv3_triton", raising=False)
+    monkeypatch.setitem(sys.modules, "triton", None)
+    assert not ops_dcnv3._takes_triton(on_a_gpu())
+
+
+def test_kernels_make_way_for_determinism_and_export(monkeypatch):
+    monkeypatch.setattr(ops_dcnv3, "_triton_works", lambda _: True)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "are_deterministic_algorithms_enabled", lambda: True)
+        assert not ops_dcnv3._takes_triton(on_a_gpu())
+    monkeypatch.setattr(torch.compiler, "is_exporting", lambda: True)
+    assert not ops_dcnv3._takes_triton(on_a_gpu())
+
+
+@pytest.mark.parametrize(("setting", "expected"), [(None, True), ("1", True), ("0", False)])
+def test_the_environment_turns_kernels_off(monkeypatch, setting, expected):
+    monkeypatch.delenv("MTP_HF_TRITON", raising=False)
+    if setting is not None:
+        monkeypatch.setenv("MTP_HF_TRITON", setting)
+    spec = importlib.util.spec_from_file_location(
+        "mtp_hf.modeling.ops_dcnv3_again", ops_dcnv3.__file__
+    )
+    again = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(again)
+    again._triton_works = lambda _: True
+    assert again._takes_triton(on_a_gpu()) is expected

@@ -1,0 +1,29 @@
+"""Run the Triton kernels of `ops_dcnv3` by triton's interpreter, in a process of their own.
+
+    TRITON_INTERPRET=1 python -m tests.modeling.run_dcnv3_kernels CASES RESULTS
+
+Triton reads the variable when it is imported, so the process of the tests cannot do this.
+"""
+
+import sys
+
+import torch
+
+from mtp_hf.modeling.ops_dcnv3 import TapGrid
+from mtp_hf.modeling.ops_dcnv3_triton import sample_taps_by_triton
+
+
+def run(value, offset, mask, grid, cotangent):
+    """Return the sums and the gradients of the three arguments."""
+    arguments = [tensor.requires_grad_() for tensor in (value, offset, mask)]
+    sums = sample_taps_by_triton(*arguments, TapGrid(*grid))
+    return [sums.detach(), *torch.autograd.grad(sums, arguments, cotangent)]
+
+
+def main(cases, results):
+    """Read the cases by name, write the results by the same names."""
+    torch.save({name: run(*case) for name, case in torch.load(cases).items()}, results)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
