@@ -15,6 +15,7 @@ BUILDERS: dict[str, tuple[str, str]] = {
     "dota": ("mtp_hf.dataset_scripts.dota", "Dota"),
     "fair1m": ("mtp_hf.dataset_scripts.fair1m", "Fair1m"),
     "levir_cd": ("mtp_hf.dataset_scripts.levir_cd", "LevirCd"),
+    "whu_cd": ("mtp_hf.dataset_scripts.whu_cd", "WhuCd"),
     "cdd": ("mtp_hf.dataset_scripts.cdd", "Cdd"),
     "oscd": ("mtp_hf.dataset_scripts.oscd", "Oscd"),
     "coco_folder": ("mtp_hf.dataset_scripts.coco_folder", "CocoFolder"),

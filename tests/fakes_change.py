@@ -121,3 +121,43 @@ def write_oscd(root: Path, map_suffix: str = ".png") -> Path:
     (images / "train.txt").write_text("paris,saclay_e\n")
     (images / "test.txt").write_text("rio")
     return root
+
+
+def write_whu_patches(root: Path, counts: dict[str, int]) -> Path:
+    """Ready patches: `{split}/{A,B,label}` for each split, or without split folders for ""."""
+    start = 0
+    for split, count in counts.items():
+        write_pairs(root / split, [f"{start + i:05d}" for i in range(count)])
+        start += count
+    return root
+
+
+def write_whu_mosaic(root: Path, layout: str = "image") -> Path:
+    """The whole pair, 64 x 96 pixels.
+
+    Args:
+        root: folder of the download.
+        layout: `image` ({before,after}/image/x.tif), `beside` (x.tif and x_label.tif in {before,
+            after}) or `areas` (the newer packing).
+    """
+    size = (64, 96)
+    if layout == "areas":
+        folder = root / "Building change detection dataset_add" / "1. The two-period image data"
+        for area in ("train", "test"):
+            inside = f"whole_image/{area}/image"
+            paths = [folder / year / inside / f"{year}_{area}.tif" for year in ("2012", "2016")]
+            write_pair((*paths, folder / "change_label" / area / "change_label.tif"), 0, size)
+            for year in ("2012", "2016"):
+                for part in ("image", "label"):
+                    crop = folder / year / "splited_images" / area / part / "0_0.tif"
+                    write_picture(crop, change_map())
+        return root
+    folder = root / "bcdd" / "two_period_data"
+    inside, maps = ("image", "change_label") if layout == "image" else (".", "change label")
+    names = ("before", "after")
+    paths = [folder / name / inside / f"{name}.tif" for name in names]
+    write_pair((*paths, folder / maps / "change_label.tif"), 0, size)
+    for name in names:
+        label = f"label/{name}.tif" if layout == "image" else f"{name}_label.tif"
+        write_picture(folder / name / label, change_map(size))
+    return root
