@@ -24,11 +24,11 @@ NUM_NAMED = 5  # missing files named in a message
 
 
 class DetectionRecord(NamedTuple):
-    """One image and the file of its objects; None where they are not published."""
+    """One image and what its objects are read from, usually a file; None for an unlabelled one."""
 
     image_id: str
     image: str
-    annotation: str | None
+    annotation: Any
 
 
 class ClassNumbers:

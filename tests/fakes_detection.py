@@ -1,5 +1,6 @@
 """Tiny copies of DOTA, DIOR, FAIR1M and xView in their official layouts, written at test time."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -135,4 +136,45 @@ def write_fair1m(root: Path) -> Path:
     )
     write_text(root / "train/part2/labelXmls/1.xml", fair1m_xml())
     write_text(root / "validation/labelXml/0.xml", fair1m_xml((1, "Boeing737")))
+    return root
+
+
+def xview_feature(image_id: str, type_id: int, bounds: object) -> dict:
+    """One feature; `bounds` is text, or an empty list for one without a box."""
+    ring = [[-90.5316, 14.566], [-90.5316, 14.5661], [-90.5315, 14.5661], [-90.5316, 14.566]]
+    properties = {"bounds_imcoords": bounds, "cat_id": "1040", "type_id": type_id}
+    return {
+        "type": "Feature",
+        "properties": properties | {"image_id": image_id, "feature_id": 7, "grid_file": "a.shp"},
+        "geometry": {"type": "Polygon", "coordinates": [ring]},
+    }
+
+
+def write_xview_labels(path: Path, features: list[dict]) -> Path:
+    """A label file."""
+    crs = {"type": "name", "properties": {"name": "urn:ogc:def:crs:OGC:1.3:CRS84"}}
+    content = {"type": "FeatureCollection", "crs": crs, "features": features}
+    return write_text(path, json.dumps(content))
+
+
+def write_xview(root: Path) -> Path:
+    """xView: images 10 to 19; 10 has two objects, the others one each, and 5 is not labelled.
+
+    With the irregular features of the published file: numbers that stand for no class, an object
+    without box, and one of the image 1395, which is not there.
+    """
+    boxes = [",".join(map(str, box)) for box in BOXES]
+    features = [
+        xview_feature("10.tif", 11, boxes[0]),
+        xview_feature("10.tif", 75, boxes[0]),
+        xview_feature("1395.tif", 73, boxes[0]),
+        xview_feature("10.tif", 94, boxes[1]),
+        xview_feature("11.tif", 82, boxes[0]),
+        xview_feature("11.tif", 18, []),
+    ]
+    features += [xview_feature(f"{number}.tif", 73, boxes[0]) for number in range(11, 20)]
+    write_xview_labels(root / "train_labels/xView_train.geojson", features)
+    for number in (5, *range(10, 20)):
+        write_picture(root / f"train_images/{number}.tif")
+    write_picture(root / "val_images/20.tif")
     return root
