@@ -85,7 +85,8 @@ def read_gray_values(path: str, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarra
             raise AnnotationError(
                 f"{path}: values of type {raster.dtype}; expected a change map of 8 bits"
             )
-        values = raster.read_rgb().max(axis=2)  # (H, W, 3) -> (H, W)
+        red, green, blue = np.moveaxis(raster.read_rgb(), 2, 0)  # (H, W, 3) -> 3 x (H, W)
+    values = np.maximum(np.maximum(red, green), blue)  # max(axis=2) takes ten times as long
     with open(path, "rb") as file:
         return values, file.read(2) == JPEG_START
 
