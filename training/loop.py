@@ -164,12 +164,13 @@ def batch_to_device(accelerator: Accelerator, batch: dict[str, Any]) -> Inputs:
     """Move a batch and normalise its pixels there.
 
     Returns:
-        `pixel_values` (B, 3, H, W) float32, for pairs also `pixel_values_post`, and B `labels`.
+        `pixel_values` (B, 3, H, W) float32, for pairs also `pixel_values_post`; B `labels`, and
+        what else the batch has.
     """
     inputs = send_to_device(batch, accelerator.device, non_blocking=True)
     sizes = [label["size"] for label in inputs["labels"]]
-    images = {key: normalize_images(inputs[key], sizes) for key in inputs if key != "labels"}
-    return {**inputs, **images}
+    images = [key for key in inputs if key.startswith("pixel_values")]
+    return inputs | {key: normalize_images(inputs[key], sizes) for key in images}
 
 
 def warn_of_waiting(data_wait: float, recipe: CommonRecipe) -> bool:

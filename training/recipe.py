@@ -12,13 +12,19 @@ from typing import Any
 
 import yaml
 
+from mtp_hf.training.finetune_schema import FinetuneRecipe, check_finetune_recipe
 from mtp_hf.training.recipe_schema import DEMO_ROOT, Recipe, check_recipe
+from mtp_hf.training.recipe_sections import CommonRecipe
 from mtp_hf.training.strict_dataclass import build_dataclass, merge, parse_override, unknown_name
+
+AnyRecipe = Recipe | FinetuneRecipe
 
 RECIPES_FOLDER = Path(__file__).parent / "recipes"
 
 
-def load_recipe(name: str, *, result: str | None = None, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(
+    name: str, *, result: str | None = None, overrides: Sequence[str] = ()
+) -> AnyRecipe:
     """Read, resolve and check a recipe.
 
     Args:
@@ -46,11 +52,21 @@ def load_recipe(name: str, *, result: str | None = None, overrides: Sequence[str
             raise ValueError(f"no results: rows here, so no row {result!r}")
         for argument in overrides:
             values = merge(values, parse_override(argument))
-        recipe = build_dataclass(Recipe, _without_removed_sources(values))
-        check_recipe(recipe)
+        recipe = _build(_without_removed_sources(values))
     except (ValueError, TypeError) as error:
         raise type(error)(f"recipe {name}: {error}") from None
     return recipe
+
+
+def _build(values: dict[str, Any]) -> AnyRecipe:
+    """A recipe with a `task` is one of finetuning."""
+    if "task" in values:
+        finetuning = build_dataclass(FinetuneRecipe, values)
+        check_finetune_recipe(finetuning)
+        return finetuning
+    pretraining = build_dataclass(Recipe, values)
+    check_recipe(pretraining)
+    return pretraining
 
 
 def find_recipe(name: str) -> Path:
@@ -74,7 +90,7 @@ def recipe_rows(name: str) -> list[str]:
     return list(values.get("results") or {})
 
 
-def recipe_to_yaml(recipe: Recipe) -> str:
+def recipe_to_yaml(recipe: CommonRecipe) -> str:
     """Write a resolved recipe so that `load_recipe` reads it back equal."""
     values = _plain(dataclasses.asdict(recipe))
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=100)
@@ -86,24 +102,31 @@ RESUMABLE_CHANGES = (
     "about",
     "data.root",
     "model.init",
+    "model.init_decoder",
+    "published",
+    "reproduced",
     "efficiency",
     "evaluation",
     "saving",
 )
 
 
-def without_paths(recipe: Recipe) -> Recipe:
+def without_paths(recipe: AnyRecipe) -> AnyRecipe:
     """Leave out where files lie on this machine, for a recipe that is published."""
     root = recipe.data.root if recipe.data.root == DEMO_ROOT else None
-    init = Path(recipe.model.init).name if recipe.model.init else None
+    names = {
+        field: Path(path).name
+        for field in ("init", "init_decoder")
+        if (path := getattr(recipe.model, field, None))
+    }
     return dataclasses.replace(
         recipe,
         data=dataclasses.replace(recipe.data, root=root),
-        model=dataclasses.replace(recipe.model, init=init),
+        model=dataclasses.replace(recipe.model, **names),
     )
 
 
-def check_same_training(recipe: Recipe, saved: Path) -> list[str]:
+def check_same_training(recipe: CommonRecipe, saved: Path) -> list[str]:
     """Check that a recipe goes on where another one stopped.
 
     Args:

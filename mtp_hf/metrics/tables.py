@@ -31,18 +31,35 @@ def format_table(class_names: Sequence[str], metrics: Mapping[str, Any]) -> str:
         Lines of text: a heading, a line a class and the sums (counts) or means of the defined
         values (percent). An undefined value is `-`.
     """
-    names, first = list(class_names), 0
-    if "ss" in metrics:
-        names, first = ["background", *names], 1
-    rows = [["class", *(column[2] for column in COLUMNS if column[0] in metrics)]]
+    is_map = "ss" in metrics
+    names = ["background", *class_names] if is_map else list(class_names)
+    columns = []
+    for task, key, heading, is_fraction in COLUMNS:
+        if task in metrics:
+            values = np.asarray(metrics[task]["per_class"][key], dtype=float)
+            columns.append((heading, values, is_fraction))
+    return format_columns(names, columns)
+
+
+def format_columns(names: Sequence[str], columns: Sequence[tuple[str, np.ndarray, bool]]) -> str:
+    """Write per-class values as aligned columns.
+
+    Args:
+        names: Of the classes.
+        columns: Heading, values of the last classes (those before have an empty cell), and
+            whether they are fractions, shown in percent.
+
+    Returns:
+        Lines of text: a heading, a line a class and the sums (counts) or means of the defined
+        values. An undefined value is `-`.
+    """
+    rows = [["class", *(heading for heading, _, _ in columns)]]
     rows += [[name] for name in [*names, "all"]]
-    for task, key, _, is_fraction in COLUMNS:
-        if task not in metrics:
-            continue
-        values = np.asarray(metrics[task]["per_class"][key], dtype=float)
+    for _, values, is_fraction in columns:
+        values = np.asarray(values, dtype=float)
         defined = values[~np.isnan(values)]
         total = defined.sum() if not is_fraction else defined.mean() if defined.size else np.nan
-        padding = [None] * (first if task != "ss" else 0)
+        padding = [None] * (len(names) - len(values))
         for row, value in zip(rows[1:], [*padding, *values, total], strict=True):
             row.append("" if value is None else _format_value(value, is_fraction))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -1,0 +1,87 @@
+"""Accuracy of scene classification, overall and of each class.
+
+Source: metric of the original's scene classification (spec 3.1, 7.10): top-1 and top-5 accuracy.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mtp_hf.metrics.arrays import as_array
+from mtp_hf.metrics.segmentation import segmentation_scores
+
+_TOP = 5
+
+
+class ClassificationAccumulator:
+    """Gather the predictions of images one batch at a time.
+
+    Args:
+        num_classes: K.
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        self.num_classes = num_classes
+        # image id -> label and the best classes, best first
+        self.images: dict[str, tuple[int, np.ndarray]] = {}
+
+    def update(
+        self, predictions: Sequence[Mapping[str, Any]], references: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Add images; one that was added before is left out.
+
+        Args:
+            predictions: For each image `scores` (K,), the larger the likelier.
+            references: For each image `image_id` and `label`, 0..K-1.
+
+        Raises:
+            ValueError: If an image has another number of scores than K, or a label outside.
+        """
+        for prediction, reference in zip(predictions, references, strict=True):
+            image_id = reference["image_id"]
+            scores = as_array(prediction["scores"], np.float64)
+            label = int(reference["label"])
+            if scores.shape != (self.num_classes,) or not 0 <= label < self.num_classes:
+                raise ValueError(
+                    f"image {image_id!r}: {scores.shape} scores and label {label}, expected"
+                    f" {self.num_classes} classes"
+                )
+            best = np.argsort(-scores, kind="stable")[:_TOP]  # of equal ones the first class
+            self.images.setdefault(image_id, (label, best))
+
+    def state(self) -> dict[str, tuple[int, np.ndarray]]:
+        """Give what was gathered, to be sent to another process (picklable)."""
+        return self.images
+
+    def merge(self, states: Iterable[Mapping[str, tuple[int, np.ndarray]]]) -> None:
+        """Add what other processes gathered; images that are here already count once.
+
+        Args:
+            states: Results of `state`.
+        """
+        for state in states:
+            self.images = {**state, **self.images}
+
+    def compute(self) -> dict[str, Any]:
+        """Score all images together.
+
+        Returns:
+            Fractions `accuracy` (top 1), `top5_accuracy`, `mean_accuracy` of the classes,
+            `confusion` (K, K) with reference classes in rows, and `per_class` with arrays (K,) `accuracy`,
+            `precision`, `f1`, `num_reference` and `num_predicted`.
+        """
+        confusion = np.zeros((self.num_classes, self.num_classes), dtype=np.int64)
+        top5 = 0
+        for label, best in self.images.values():
+            confusion[label, best[0]] += 1
+            top5 += int(label in best)
+        scores = segmentation_scores(confusion)
+        names = ("accuracy", "precision", "f1", "num_reference", "num_predicted")
+        return {
+            "accuracy": scores["overall_accuracy"],
+            "top5_accuracy": top5 / len(self.images) if self.images else float("nan"),
+            "mean_accuracy": scores["mean_accuracy"],
+            "confusion": confusion,
+            "per_class": {name: scores["per_class"][name] for name in names},
+        }
