@@ -1,6 +1,7 @@
 """Builder of DOTA: rotated objects of 15, 16 or 18 classes in large aerial images.
 
     rows = load_dataset("dota", "v1.0", data_dir="DOTA", split="train+validation")
+    tiles = load_dataset("dota", "v1.0_tiles", data_dir="DOTA", split="train+validation")
 
 Reads `{train,val}/images/**/P0000.png` with `{train,val}/labelTxt*/**/P0000.txt` (also `annfiles`
 and `annotations/version1.0`), and `test/images` without labels. Where a folder holds the labels of
@@ -9,6 +10,9 @@ left out and counted. The files of horizontal boxes are not read.
 
 Objects of zero size, objects that leave the image and objects marked difficult are kept. Images may
 be gray or have an alpha channel; the column gives RGB.
+
+The tiles of a release are by default those that its finetuning uses: of three scales for 1.0, of
+one for 2.0, where tiles without objects are left out (`_tiled`, `_tiling`).
 
 Source: Xia et al. 2018, Ding et al. 2021; file formats of the DOTA development kit.
 """
@@ -39,6 +43,7 @@ from mtp_hf.dataset_scripts._files import (
     walk_folders,
 )
 from mtp_hf.dataset_scripts._readers import OrientedFile, read_dota_text
+from mtp_hf.dataset_scripts._tiled import SlidingTilesConfig, read_sliding_tiles
 from mtp_hf.dataset_scripts.class_names import DOTA_V2_CLASSES
 from mtp_hf.dataset_scripts.features import oriented_detection_features
 
@@ -78,6 +83,11 @@ class DotaConfig(FilesConfig):
         return not other and not re.search(HORIZONTAL, archive.name, re.IGNORECASE)
 
 
+@dataclass
+class DotaTilesConfig(DotaConfig, SlidingTilesConfig):
+    """Options of the tiles of one release."""
+
+
 class Dota(FilesBuilder):
     """Read one release of DOTA as unpacked; splits are those whose folders are there."""
 
@@ -87,12 +97,24 @@ class Dota(FilesBuilder):
         DotaConfig(name="v1.0", version=VERSION, description="15 classes, whole images"),
         DotaConfig(name="v1.5", version=VERSION, description="16 classes, whole images"),
         DotaConfig(name="v2.0", version=VERSION, description="18 classes, whole images"),
+        DotaTilesConfig(
+            name="v1.0_tiles",
+            version=VERSION,
+            description="15 classes, tiles of three scales",
+            overlap=500,
+            scales=(0.5, 1.0, 1.5),
+        ),
+        DotaTilesConfig(name="v1.5_tiles", version=VERSION, description="16 classes, tiles"),
+        DotaTilesConfig(name="v2.0_tiles", version=VERSION, description="18 classes, tiles"),
     ]
 
     def _info(self) -> datasets.DatasetInfo:
         return datasets.DatasetInfo(
             description="DOTA: rotated objects in large aerial images.",
-            features=oriented_detection_features(DOTA_CLASSES[self.config.release]),
+            features=oriented_detection_features(
+                DOTA_CLASSES[self.config.release],
+                tiled=isinstance(self.config, SlidingTilesConfig),
+            ),
             homepage="https://captain-whu.github.io/DOTA",
             license="annotations for academic use only; terms of the image sources hold as well",
         )
@@ -129,7 +151,10 @@ class Dota(FilesBuilder):
         }
 
     def read_record(self, record: DetectionRecord) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Row of one image."""
+        """Row of one image, or the rows of its tiles."""
+        if isinstance(self.config, SlidingTilesConfig):
+            yield from read_sliding_tiles(record, self.read_annotations(record), self.config)
+            return
         picture = picture_columns(record, self.config.max_pixels)
         yield record.image_id, picture | self.read_annotations(record)
 

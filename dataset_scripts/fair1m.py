@@ -1,6 +1,7 @@
 """Builder of FAIR1M-2.0: rotated objects of 37 fine-grained classes in satellite images.
 
     rows = load_dataset("fair1m", data_dir="FAIR1M2.0", split="train+validation")
+    tiles = load_dataset("fair1m", "v2.0_tiles", data_dir="FAIR1M2.0", split="train+validation")
 
 Reads `train/part1/{images,labelXml}`, `train/part2/...`, `validation/{images,labelXml}` and
 `test/images`, with images and xml files anywhere below the folder of their split (`labelXmls`,
@@ -9,6 +10,8 @@ split as the tiles of SAMRS do: `train_12`, `valid_12`, `test_12`.
 
 The fifth corner of a polygon repeats the first and is dropped. Class names are those of MTP, with
 hyphens where the files have blanks; `class_orders` has the spelling of the files.
+
+MTP does not say how it cut its tiles of 800 pixels; an overlap of 200 and one scale are assumed.
 
 Source: Sun et al. 2022; counts and layout of its second release.
 """
@@ -38,6 +41,7 @@ from mtp_hf.dataset_scripts._files import (
     walk_folders,
 )
 from mtp_hf.dataset_scripts._readers import OrientedFile
+from mtp_hf.dataset_scripts._tiled import SlidingTilesConfig, read_sliding_tiles
 from mtp_hf.dataset_scripts.class_names import FAST_CLASSES
 from mtp_hf.dataset_scripts.features import oriented_detection_features
 
@@ -56,12 +60,17 @@ class Fair1m(FilesBuilder):
     BUILDER_CONFIG_CLASS = FilesConfig
     BUILDER_CONFIGS: ClassVar[list[FilesConfig]] = [
         FilesConfig(name="v2.0", version=VERSION, description="37 classes, whole images"),
+        SlidingTilesConfig(
+            name="v2.0_tiles", version=VERSION, description="37 classes, tiles", tile_size=800
+        ),
     ]
 
     def _info(self) -> datasets.DatasetInfo:
         return datasets.DatasetInfo(
             description="FAIR1M-2.0: rotated objects of 37 fine-grained classes.",
-            features=oriented_detection_features(FAST_CLASSES),
+            features=oriented_detection_features(
+                FAST_CLASSES, tiled=isinstance(self.config, SlidingTilesConfig)
+            ),
             homepage="https://www.gaofen-challenge.com/benchmark",
             license="CC BY-NC-SA; academic use only",
         )
@@ -98,7 +107,10 @@ class Fair1m(FilesBuilder):
         }
 
     def read_record(self, record: DetectionRecord) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Row of one image."""
+        """Row of one image, or the rows of its tiles."""
+        if isinstance(self.config, SlidingTilesConfig):
+            yield from read_sliding_tiles(record, self.read_annotations(record), self.config)
+            return
         picture = picture_columns(record, self.config.max_pixels)
         yield record.image_id, picture | self.read_annotations(record)
 

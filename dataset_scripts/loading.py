@@ -84,9 +84,9 @@ def open_builder(
         config = known[0]
     if config not in known:
         raise ValueError(f"data set {name!r} has no config {config!r}; expected one of {known}")
-    fields = set(builder_class.BUILDER_CONFIG_CLASS.__dataclass_fields__)
-    if unknown := set(options) - fields:
-        raise ValueError(f"data set {name!r} has no option {sorted(unknown)[0]!r}")
+    fields = type(builder_class.builder_configs[config]).__dataclass_fields__
+    if unknown := sorted(set(options) - set(fields)):
+        raise ValueError(f"data set {name!r} has no option {unknown[0]!r} in config {config!r}")
     return builder_class(
         config_name=config,
         data_dir=str(data_dir),
