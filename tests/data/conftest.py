@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from pycocotools import mask as coco_mask
+from torch.nn import functional as F  # noqa: N812
 
 # Far apart, and far from the black ground, so that a pixel's object can be read off its colour.
 COLORS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255, 0, 255), (0, 255, 255)]
@@ -65,6 +67,30 @@ def draw_scene(seed: int, size=(96, 96), num_objects: int = 4) -> dict:
     }
 
 
+def signed_distance(rotated_box, size) -> np.ndarray:
+    """Pixels outside (positive) of a rectangle, at each pixel centre: (H, W)."""
+    cx, cy, w, h, angle = rotated_box.tolist()
+    y, x = np.mgrid[0 : size[0], 0 : size[1]] + 0.5
+    along = np.abs((x - cx) * np.cos(angle) + (y - cy) * np.sin(angle)) - w / 2
+    across = np.abs((y - cy) * np.cos(angle) - (x - cx) * np.sin(angle)) - h / 2
+    return np.maximum(along, across)
+
+
+def draw_patches(seed: int, size, num_classes: int) -> np.ndarray:
+    """Squares of 20 pixels of random classes 0..K-1 or of 255, uint8 (H, W)."""
+    rng = np.random.default_rng(seed)
+    squares = rng.choice([*range(num_classes), 255], (size[0] // 20 + 1, size[1] // 20 + 1))
+    return squares.astype(np.uint8).repeat(20, 0).repeat(20, 1)[: size[0], : size[1]]
+
+
+def inner_pixels(labels: torch.Tensor) -> torch.Tensor:
+    """Pixels of a map (H, W) with all neighbours up to two pixels away, and of one label: bool."""
+    levels = F.pad(labels.float()[None], (2, 2, 2, 2), value=-1.0)
+    largest = F.max_pool2d(levels, 5, 1)
+    smallest = -F.max_pool2d(-levels, 5, 1)
+    return (largest == smallest)[0]
+
+
 @pytest.fixture(name="draw_scene")
 def _draw_scene():
     return draw_scene
@@ -78,3 +104,18 @@ def _encode():
 @pytest.fixture(scope="session")
 def colors():
     return COLORS
+
+
+@pytest.fixture(name="signed_distance")
+def _signed_distance():
+    return signed_distance
+
+
+@pytest.fixture(name="draw_patches")
+def _draw_patches():
+    return draw_patches
+
+
+@pytest.fixture(name="inner_pixels")
+def _inner_pixels():
+    return inner_pixels

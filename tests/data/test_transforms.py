@@ -268,17 +268,8 @@ def test_rows_without_objects_pass_all_transforms(draw_scene, tasks):
         check_sample(sample, num_classes=6)
 
 
-def _signed_distance(rotated_box, height, width):
-    """Pixels outside (positive) of the rectangle, at each pixel centre: (H, W)."""
-    cx, cy, w, h, angle = rotated_box.tolist()
-    y, x = np.mgrid[0:height, 0:width] + 0.5
-    along = np.abs((x - cx) * np.cos(angle) + (y - cy) * np.sin(angle)) - w / 2
-    across = np.abs((y - cy) * np.cos(angle) - (x - cx) * np.sin(angle)) - h / 2
-    return np.maximum(along, across)
-
-
 @pytest.mark.parametrize("seed", range(40))
-def test_everything_stays_on_its_object(seed, draw_scene, colors):
+def test_everything_stays_on_its_object(seed, draw_scene, colors, signed_distance):
     """Flip, resize, crop: mask = semantic label; both, and the colour, fill the rectangle."""
     size = [(96, 96), (120, 80), (64, 100)][seed % 3]
     raw = read(draw_scene(seed, size=size))
@@ -304,7 +295,7 @@ def test_everything_stays_on_its_object(seed, draw_scene, colors):
         # result along each axis.
         scale = (rotated[label][2:4].prod() / areas[label]).sqrt()
         tolerance = float(scale + 1) / 2 * 2**0.5
-        distance = _signed_distance(rotated[label], *mask.shape)
+        distance = signed_distance(rotated[label], mask.shape)
         for found in (mask.numpy(), painted.numpy()):
             assert found[distance < -tolerance].all()
             assert not found[distance > tolerance].any()
