@@ -128,13 +128,29 @@ def draw_rotated_boxes(
     Returns:
         Where a name of each box may stand on: its highest corner in pixels of the picture.
     """
-    pen = ImageDraw.Draw(picture)
     polygons = rotated_boxes_to_polygons(torch.from_numpy(rotated_boxes)).numpy() * scale
+    return draw_polygons(picture, polygons, colors)  # corners 1 and 2: end of +w
+
+
+def draw_polygons(
+    picture: Image.Image, polygons: np.ndarray, colors: list[Color]
+) -> list[tuple[float, float]]:
+    """Draw polygons of four corners in place, the side from the first corner as a thick line.
+
+    Args:
+        picture: Canvas.
+        polygons: x1 y1 ... x4 y4 (N, 8) in pixels of the picture.
+        colors: One colour a polygon.
+
+    Returns:
+        Where a name of each polygon may stand on: its highest corner.
+    """
+    pen = ImageDraw.Draw(picture)
     corners = []
     for polygon, color in zip(polygons.reshape(-1, 4, 2), colors, strict=True):
         points = [(float(x), float(y)) for x, y in polygon]
         pen.line([*points, points[0]], fill=color, width=LINE_WIDTH_PX, joint="curve")
-        pen.line(points[:2], fill=color, width=FRONT_WIDTH_PX)  # corners 1 and 2: end of +w
+        pen.line(points[:2], fill=color, width=FRONT_WIDTH_PX)
         corners.append(min(points, key=lambda point: point[1]))
     return corners
 

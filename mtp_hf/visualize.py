@@ -223,6 +223,27 @@ def draw_comparison(
     return files
 
 
+def draw_legend(names: Sequence[str], colors: np.ndarray) -> Image.Image:
+    """Draw a line a class: its colour and its name.
+
+    Args:
+        names: K names.
+        colors: uint8 (K, 3).
+
+    Returns:
+        Picture on white, as wide as the longest name.
+    """
+    font = load_font(LEGEND_FONT_PX)
+    width = max([math.ceil(font.getlength(name)) for name in names], default=0) + 24
+    legend = Image.new("RGB", (width, LEGEND_LINE_PX * len(names)), "white")
+    pen = ImageDraw.Draw(legend)
+    for line, (name, color) in enumerate(zip(names, colors, strict=True)):
+        middle = (line + 0.5) * LEGEND_LINE_PX
+        pen.rectangle((0, middle - 6, 12, middle + 6), fill=tuple(color.tolist()))
+        pen.text((18, middle), name, fill="black", font=font, anchor="lm")
+    return legend
+
+
 def _draw_row(
     image: np.ndarray,
     labels: Mapping[str, Any],
@@ -255,7 +276,7 @@ def _draw_row(
         captions[1] += f": {_count(truth)}"
         captions[2] += f": {_count(found)} with a score of {score_threshold:g} or more"
     classes = sorted(truth.classes() | found.classes())
-    legend = _draw_legend([class_names[label] for label in classes], palette[classes])
+    legend = draw_legend([class_names[label] for label in classes], palette[classes])
     width, height = pictures[0].size
     row = Image.new(
         "RGB",
@@ -272,19 +293,6 @@ def _draw_row(
         row.paste(picture, (left, 2 * TITLE_PX))
     row.paste(legend, (3 * (width + MARGIN_PX), 2 * TITLE_PX))
     return row
-
-
-def _draw_legend(names: Sequence[str], colors: np.ndarray) -> Image.Image:
-    """Draw a line a class: its colour and its name."""
-    font = load_font(LEGEND_FONT_PX)
-    width = max([math.ceil(font.getlength(name)) for name in names], default=0) + 24
-    legend = Image.new("RGB", (width, LEGEND_LINE_PX * len(names)), "white")
-    pen = ImageDraw.Draw(legend)
-    for line, (name, color) in enumerate(zip(names, colors, strict=True)):
-        middle = (line + 0.5) * LEGEND_LINE_PX
-        pen.rectangle((0, middle - 6, 12, middle + 6), fill=tuple(color.tolist()))
-        pen.text((18, middle), name, fill="black", font=font, anchor="lm")
-    return legend
 
 
 def _stack_rows(rows: Sequence[Image.Image]) -> Image.Image:

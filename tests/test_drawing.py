@@ -7,6 +7,7 @@ from PIL import Image
 from mtp_hf.drawing import (
     NamePlates,
     draw_boxes,
+    draw_polygons,
     draw_rotated_boxes,
     enlarge,
     ink_on,
@@ -159,3 +160,13 @@ def test_names_are_legible_letters_on_a_plate_of_the_class_color():
 def test_letters_contrast_with_their_plate():
     assert ink_on((255, 255, 0)) == (0, 0, 0)
     assert ink_on((0, 0, 200)) == (255, 255, 255)
+
+
+def test_a_polygon_is_drawn_as_it_is_with_its_first_side_thick():
+    picture = canvas(60, 60)
+    corners = draw_polygons(picture, np.array([[10, 10, 50, 20, 40, 50, 20.0, 40]]), [RED])
+    drawn = pixels(picture)[:, :, 0] > 0
+    assert drawn[13:18, 30].sum() > drawn[43:48, 30].sum() >= 2
+    assert not drawn[30, 30]
+    assert corners == [(10.0, 10.0)]
+    assert draw_polygons(picture, np.zeros((0, 8)), []) == []

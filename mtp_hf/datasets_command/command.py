@@ -11,6 +11,7 @@ import sys
 ACTIONS = {
     "list": ("mtp_hf.datasets_command.list_action", "name the data sets that can be read"),
     "check": ("mtp_hf.datasets_command.check_action", "read a data set and tell what is wrong"),
+    "show": ("mtp_hf.datasets_command.show_action", "draw a contact sheet of a data set"),
 }
 
 
