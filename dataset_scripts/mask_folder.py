@@ -34,6 +34,7 @@ from mtp_hf.dataset_scripts.features import segmentation_features
 FOLDERS = ("masks", "labels", "mask", "label", "annotations", "SegmentationClass", "ann_dir", "gt")
 KIND = LabelKind(FOLDERS, PICTURE_SUFFIXES, endings=("_mask", "_label", "_gt"))
 IGNORED = 255
+NO_VALUE = -1
 MOST_NAMED = 8  # values named in a message
 
 
@@ -44,11 +45,11 @@ class MaskConfig(OwnConfig):
     Attributes:
         mask_values: value of each class in the files, in the order of the classes; None for 0, 1,
             2, ...
-        ignore_value: value of pixels without label; None where every pixel has one.
+        ignore_value: value of pixels without label; -1 where every pixel has one.
     """
 
     mask_values: list[int] | None = None
-    ignore_value: int | None = IGNORED
+    ignore_value: int = IGNORED
 
     def table(self, num_classes: int) -> np.ndarray:
         """Class of each value, -1 where it has none.
@@ -57,15 +58,16 @@ class MaskConfig(OwnConfig):
             ValueError: the number of values is not that of the classes, or one is not 0 to 255.
         """
         values = list(range(num_classes)) if self.mask_values is None else list(self.mask_values)
-        ignored = [] if self.ignore_value is None or self.ignore_value in values else [
-            self.ignore_value
-        ]  # fmt: skip
+        ignored = [v for v in (self.ignore_value,) if v != NO_VALUE and v not in values]
         if len(values) != num_classes or len(set(values)) != num_classes:
             raise ValueError(
                 f"mask_values={values}; expected {num_classes} different ones, one for each class"
             )
         if not all(isinstance(value, int) and 0 <= value <= 255 for value in [*values, *ignored]):
-            raise ValueError(f"mask_values={values}, ignore_value={ignored}; expected 0 to 255")
+            raise ValueError(
+                f"mask_values={values}, ignore_value={self.ignore_value}; expected 0 to 255, or "
+                f"ignore_value={NO_VALUE} for none"
+            )
         table = np.full(256, -1, np.int16)
         table[values] = np.arange(num_classes)
         table[ignored] = IGNORED

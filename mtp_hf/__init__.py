@@ -58,6 +58,11 @@ _LAZY = {
     "draw_comparison": "mtp_hf.visualize",
     "draw_sample": "mtp_hf.visualize",
     "load_dataset": "mtp_hf.dataset_scripts.loading",
+    "load_change_folder": "mtp_hf.dataset_scripts.own_data",
+    "load_classification_folder": "mtp_hf.dataset_scripts.own_data",
+    "load_detection_folder": "mtp_hf.dataset_scripts.own_data",
+    "load_oriented_detection_folder": "mtp_hf.dataset_scripts.own_data",
+    "load_segmentation_folder": "mtp_hf.dataset_scripts.own_data",
 }
 
 __all__ = [

@@ -151,13 +151,13 @@ def write_masks(root: Path) -> Path:
 
 
 def write_bands(path: Path, num_bands: int, dtype: str = "uint16") -> Path:
-    """A TIFF whose band b has the value 100 * b at the left, and 100 * b + 50 at the right."""
+    """A TIFF whose band b has the value 40 * b at the left, and 40 * b + 20 at the right."""
     path.parent.mkdir(parents=True, exist_ok=True)
     values = np.zeros((num_bands, HEIGHT, WIDTH), dtype)
     for band in range(num_bands):
-        values[band] = 100 * (band + 1)
-        values[band, :, WIDTH // 2 :] += 50
+        values[band] = 40 * (band + 1)
+        values[band, :, WIDTH // 2 :] += 20
     with rasterio.open(path, "w", driver="GTiff", height=HEIGHT, width=WIDTH, count=num_bands,
-                       dtype=dtype) as file:  # fmt: skip
+                       dtype=dtype, transform=rasterio.Affine.scale(2.0)) as file:  # fmt: skip
         file.write(values)
     return path
