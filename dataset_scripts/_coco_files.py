@@ -8,14 +8,13 @@ The split is a word of the file's name or of its folder's. Where files called `i
 others (captions, keypoints) are not read.
 """
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mtp_hf.dataset_scripts._own_folders import PICTURE_FOLDERS, split_of
-from mtp_hf.dataset_scripts._readers import AnnotationError
+from mtp_hf.dataset_scripts._readers import AnnotationError, read_json
 
 PREFERRED = "instances_"
 ANNOTATION_KEYS = ("id", "bbox", "category_id", "area", "iscrowd")
@@ -70,8 +69,8 @@ def read_coco_file(path: Path, root: Path, split: str) -> CocoFile:
     Raises:
         AnnotationError: the file is no COCO json, or ids or names are there twice.
     """
+    content = read_json(path)
     try:
-        content = json.loads(path.read_bytes())
         categories = _by_id(content["categories"], f"{path}, categories")
         images = _by_id(content["images"], f"{path}, images")
         groups: dict[Any, list[dict[str, Any]]] = {image_id: [] for image_id in images}
@@ -90,8 +89,6 @@ def read_coco_file(path: Path, root: Path, split: str) -> CocoFile:
             for image_id, entry in images.items()
         ]
         pictures.sort(key=lambda picture: picture.entry["file_name"])
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise AnnotationError(f"{path}: not a readable json file ({error})") from None
     except (KeyError, TypeError, AttributeError) as error:
         raise AnnotationError(
             f"{path}: not a COCO file ({type(error).__name__}: {error}); expected lists images, "

@@ -13,7 +13,7 @@ import contextlib
 import itertools
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -161,22 +161,34 @@ def read_coco_json(path: str | Path) -> dict[str, list[dict[str, Any]]]:
     Raises:
         AnnotationError: the file is no COCO json, or an annotation names an unknown image or class.
     """
+    content = read_json(path)
     try:
-        content = json.loads(_read_text(path))
         stems = {image["id"]: Path(image["file_name"]).stem for image in content["images"]}
         names = {category["id"]: category["name"] for category in content["categories"]}
         groups: dict[str, list[dict[str, Any]]] = {stem: [] for stem in stems.values()}
         for annotation in content.get("annotations", []):
             annotation["category_name"] = names[annotation["category_id"]]
             groups[stems[annotation["image_id"]]].append(annotation)
-    except json.JSONDecodeError as error:
-        raise AnnotationError(f"{path}: not a readable json file ({error})") from None
     except (KeyError, TypeError, AttributeError) as error:
         raise AnnotationError(
             f"{path}: not a COCO file, or an annotation names an image or category that the file "
             f"does not list ({type(error).__name__}: {error})"
         ) from None
     return groups
+
+
+def read_json(path: str | Path, object_hook: Callable[[dict], Any] | None = None) -> Any:
+    """Read a json file in any encoding of Unicode.
+
+    Raises:
+        AnnotationError: it is none, or is nested too deeply.
+    """
+    try:
+        return json.loads(Path(path).read_bytes(), object_hook=object_hook)
+    except ValueError as error:  # no json, no Unicode, or a number of thousands of digits
+        raise AnnotationError(f"{path}: not a readable json file ({error})") from None
+    except RecursionError:
+        raise AnnotationError(f"{path}: not a readable json file (nested too deeply)") from None
 
 
 def check_coordinates(coordinates: list[float], row: str) -> None:

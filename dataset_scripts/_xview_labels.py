@@ -7,7 +7,6 @@ the numbers 75 and 82 stand for no class, and some features have no box.
 Source: files of the xView challenge (Lam et al. 2018) and their development kit.
 """
 
-import json
 from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +16,7 @@ from mtp_hf.dataset_scripts._readers import (
     BoxRecord,
     check_coordinates,
     parse_number,
+    read_json,
 )
 from mtp_hf.dataset_scripts.class_names import XVIEW_CLASSES
 
@@ -57,12 +57,7 @@ def read_xview_geojson(path: str | Path) -> XviewLabels:
     Raises:
         AnnotationError: the file is no GeoJSON of xView, or a feature names no image.
     """
-    try:
-        content = json.loads(Path(path).read_bytes(), object_hook=_slim)
-    except RecursionError:
-        raise AnnotationError(f"{path}: not a readable json file (too deeply nested)") from None
-    except ValueError as error:
-        raise AnnotationError(f"{path}: not a readable json file ({error})") from None
+    content = read_json(path, _slim)
     features = content.get("features") if isinstance(content, dict) else None
     if not isinstance(features, list):
         raise AnnotationError(f"{path}: no list of 'features'; expected the GeoJSON of xView")

@@ -12,6 +12,7 @@ from mtp_hf.dataset_scripts._readers import (
     read_dota_text,
     read_image_list,
     read_image_size,
+    read_json,
     read_polygon_text,
 )
 
@@ -201,6 +202,25 @@ def test_a_difficulty_of_another_meaning_is_an_error(tmp_path, value):
     path = saved(tmp_path / "a.txt", f"{SQUARE} ship {value}")
     with pytest.raises(AnnotationError, match=r"a.txt, line 1: the tenth column is .* 0 or 1"):
         read_dota_text(path)
+
+
+# json of any kind
+
+
+@pytest.mark.parametrize("text", ["", "{", "\ud800", "[" * 100_000, "9" * 5000], ids=len)
+def test_what_is_no_json_is_named_whatever_the_reason(tmp_path, text):
+    path = tmp_path / "a.json"
+    path.write_bytes(text.encode("utf-8", "surrogatepass"))
+    with pytest.raises(AnnotationError, match=r"a.json: not a readable json file \("):
+        read_json(path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_json_is_read_in_every_unicode_encoding(tmp_path, encoding):
+    path = tmp_path / "a.json"
+    path.write_bytes('{"name": "M\u00fcnchen"}'.encode(encoding))
+    assert read_json(path) == {"name": "M\u00fcnchen"}
+    assert read_json(path, lambda node: list(node)) == ["name"]
 
 
 # COCO json
