@@ -13,7 +13,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from mtp_hf.dataset_scripts._rasters import Raster
+from mtp_hf.dataset_scripts._rasters import Raster, Window
 from mtp_hf.dataset_scripts._readers import MAX_PIXELS, AnnotationError
 
 HALF = 128  # 0 / 255 maps; JPEG noise stays far from it
@@ -81,14 +81,23 @@ def read_gray_values(path: str, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarra
         FileNotFoundError: it is not there.
     """
     with Raster(path, max_pixels=max_pixels) as raster:
-        if raster.dtype != np.uint8:
-            raise AnnotationError(
-                f"{path}: values of type {raster.dtype}; expected a change map of 8 bits"
-            )
-        red, green, blue = np.moveaxis(raster.read_rgb(), 2, 0)  # (H, W, 3) -> 3 x (H, W)
-    values = np.maximum(np.maximum(red, green), blue)  # max(axis=2) takes ten times as long
+        values = read_gray_window(raster)
     with open(path, "rb") as file:
         return values, file.read(2) == JPEG_START
+
+
+def read_gray_window(raster: Raster, window: Window | None = None) -> np.ndarray:
+    """Values (H, W) of a part of an open map file, the brightest colour of each pixel.
+
+    Raises:
+        AnnotationError: the file is no 8-bit image, or is damaged.
+    """
+    if raster.dtype != np.uint8:
+        raise AnnotationError(
+            f"{raster.path}: values of type {raster.dtype}; expected a change map of 8 bits"
+        )
+    red, green, blue = np.moveaxis(raster.read_rgb(window), 2, 0)  # (H, W, 3) -> 3 x (H, W)
+    return np.maximum(np.maximum(red, green), blue)  # max(axis=2) takes ten times as long
 
 
 def read_change_map(

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import datasets
+import numpy as np
 
 from mtp_hf.dataset_scripts._change_maps import encode_png, read_change_map
 from mtp_hf.dataset_scripts._files import IMAGE_SUFFIXES, find_folder, index_files
@@ -110,16 +111,8 @@ def read_pair(
     Raises:
         AnnotationError: a file is missing or damaged, sizes differ, or the map is none.
     """
-    try:
-        height, width = size = read_image_size(pair.image, max_pixels)
-        _expect_size(pair.image_post, read_image_size(pair.image_post, max_pixels), size)
-        change_map = read_change_map(pair.mask, max_pixels=max_pixels)
-        _expect_size(pair.mask, change_map.shape, size)
-    except FileNotFoundError as error:
-        raise AnnotationError(
-            f"image {pair.image_id!r}: {error.filename}: no such file with a suffix of"
-            f" {', '.join(IMAGE_SUFFIXES)}; expected both pictures and the map of every pair"
-        ) from None
+    change_map = read_checked_map(pair, max_pixels)
+    height, width = change_map.shape
     row = {
         "image_id": pair.image_id,
         "image": pair.image,
@@ -129,6 +122,29 @@ def read_pair(
         "height": height,
     }
     yield pair.image_id, row
+
+
+def read_checked_map(pair: ChangePair, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Map (H, W) of a pair, once the sizes of its three files are known to be equal.
+
+    Args:
+        pair: where its files are.
+        max_pixels: larger pictures are refused before anything is decoded.
+
+    Raises:
+        AnnotationError: a file is missing or damaged, sizes differ, or the map is none.
+    """
+    try:
+        size = read_image_size(pair.image, max_pixels)
+        _expect_size(pair.image_post, read_image_size(pair.image_post, max_pixels), size)
+        change_map = read_change_map(pair.mask, max_pixels=max_pixels)
+        _expect_size(pair.mask, change_map.shape, size)
+    except FileNotFoundError as error:
+        raise AnnotationError(
+            f"image {pair.image_id!r}: {error.filename}: no such file with a suffix of"
+            f" {', '.join(IMAGE_SUFFIXES)}; expected both pictures and the map of every pair"
+        ) from None
+    return change_map
 
 
 def _expect_size(path: str, found: tuple[int, ...], expected: tuple[int, int]) -> None:

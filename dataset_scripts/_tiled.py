@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from mtp_hf.dataset_scripts._builder import FilesConfig
+from mtp_hf.dataset_scripts._change_pairs import ChangePair, read_checked_map
 from mtp_hf.dataset_scripts._detection_rows import DetectionRecord
 from mtp_hf.dataset_scripts._rasters import Raster, Window
 from mtp_hf.dataset_scripts._tiling import (
@@ -25,6 +26,7 @@ from mtp_hf.dataset_scripts._tiling import (
     GRID_BORDER,
     clip_window,
     even_windows,
+    grid_windows,
     objects_by_center,
     objects_by_share,
     pad_tile,
@@ -174,6 +176,28 @@ def read_even_tiles(
             picture = _cut_picture(raster, window, record.image_id, EVEN_BORDER)
             columns = annotations | {"objects": _choose(objects, kept) | moved}
             yield picture["image_id"], picture | columns
+
+
+def read_pair_tiles(
+    pair: ChangePair, tile_size: int, max_pixels: int
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Keys and rows of the tiles of a pair of files, side by side.
+
+    Args:
+        pair: where its files are.
+        tile_size: side in pixels.
+        max_pixels: larger pictures are refused before anything is decoded.
+
+    Raises:
+        AnnotationError: a file is missing or damaged, sizes differ, or the map is none.
+    """
+    change_map = read_checked_map(pair, max_pixels)
+    pictures = {}
+    for column, path in (("image", pair.image), ("image_post", pair.image_post)):
+        with Raster(path, max_pixels=max_pixels) as raster:
+            pictures[column] = raster.read_rgb()
+    windows = grid_windows(*change_map.shape, tile_size=tile_size)
+    yield from cut_pair(pair.image_id, pictures, change_map, windows)
 
 
 def cut_pair(

@@ -1,6 +1,7 @@
 """Builder of OSCD: urban change in 24 cities, two Sentinel-2 dates each, 10 m a pixel.
 
     rows = load_dataset("oscd", "rgb", data_dir="oscd", split="train")
+    tiles = load_dataset("oscd", "rgb_tiles", data_dir="oscd", split="train")
 
 14 cities train, 10 test. Three ways to see them:
 
@@ -10,6 +11,9 @@
   order of `OSCD_BANDS`; `np.stack(row["image"])` is (13, H, W). Cities differ in size in both
   directions, which the array columns of `datasets` do not allow, and lists of numbers take seconds
   to read.
+
+`rgb_tiles` and `pair_tiles` cut them into tiles of 96 pixels side by side, those of the last column
+and row padded; over the test cities they are the 385 that MTP counts.
 
 Stretch: MTP does not say which it used. The default is a fixed one, so that both dates and all
 cities share it: reflectance 0 to 0.275 (digital numbers 0 to 2750), as the authors of EuroSAT made
@@ -33,6 +37,8 @@ from mtp_hf.dataset_scripts._change_maps import encode_png, read_change_map
 from mtp_hf.dataset_scripts._oscd_files import City, find_cities
 from mtp_hf.dataset_scripts._rasters import Raster, stretch_to_uint8
 from mtp_hf.dataset_scripts._readers import AnnotationError, read_image_size
+from mtp_hf.dataset_scripts._tiled import TilesConfig, cut_pair
+from mtp_hf.dataset_scripts._tiling import grid_windows
 from mtp_hf.dataset_scripts.features import change_features
 
 # The order of the 13-band files of EuroSAT too.
@@ -57,6 +63,11 @@ class OscdConfig(FilesConfig):
     stretch: str = "fixed"
     stretch_range: tuple[float, float] | None = None
 
+    @property
+    def source(self) -> str:
+        """`rgb`, `pair` or `all_bands`."""
+        return self.name.removesuffix("_tiles")
+
     def check_options(self) -> None:
         """Refuse a stretch that means nothing."""
         super().check_options()
@@ -74,6 +85,13 @@ class OscdConfig(FilesConfig):
         return STRETCH_RANGES[self.stretch] if self.stretch_range is None else self.stretch_range
 
 
+@dataclass
+class OscdTilesConfig(OscdConfig, TilesConfig):
+    """Options of tiles of OSCD."""
+
+    tile_size: int = 96
+
+
 def oscd_band_features() -> datasets.Features:
     """Columns of `all_bands`: those of a change pair, with lists of pictures of one band."""
     bands = datasets.List(datasets.Image())
@@ -88,57 +106,72 @@ class Oscd(FilesBuilder):
         OscdConfig(name="rgb", description="bands B04, B03, B02, stretched to 8 bits"),
         OscdConfig(name="pair", description="the 8-bit previews"),
         OscdConfig(name="all_bands", description="13 bands of 16 bits"),
+        OscdTilesConfig(name="rgb_tiles", description="tiles of 96 pixels of `rgb`"),
+        OscdTilesConfig(name="pair_tiles", description="tiles of 96 pixels of the previews"),
     ]
     DEFAULT_CONFIG_NAME = "rgb"
 
     def _info(self) -> datasets.DatasetInfo:
         is_all = self.config.name == "all_bands"
-        return datasets.DatasetInfo(features=oscd_band_features() if is_all else change_features())
+        columns = change_features(tiled=isinstance(self.config, TilesConfig))
+        return datasets.DatasetInfo(features=oscd_band_features() if is_all else columns)
 
     def find_records(self, root: Path) -> dict[str, Sequence[City]]:
         """Cities of each split."""
         return find_cities(root)
 
     def read_record(self, record: City) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Row of one city."""
+        """Row of one city, or the rows of its tiles."""
         try:
-            pictures, size = self._read_pictures(record)
-            mask = self._read_mask(record, size)
+            files, size = self._find_files(record)
+            change_map = self._read_map(record, size)
+            if isinstance(self.config, TilesConfig):
+                pixels = {name: self._read_pixels(paths) for name, paths in files.items()}
+                windows = grid_windows(*size, tile_size=self.config.tile_size)
+                yield from cut_pair(record.image_id, pixels, change_map, windows)
+                return
+            row = {name: self._picture(record, name, paths) for name, paths in files.items()}
         except FileNotFoundError as error:
             raise AnnotationError(
                 f"city {record.image_id!r}: {error.filename}: no such file; expected the pictures"
                 f" of both dates for config {self.config.name!r}"
             ) from None
-        height, width = size
-        row = {"image_id": record.image_id, **pictures, "mask": mask}
-        yield record.image_id, row | {"width": width, "height": height}
+        mask = None
+        if change_map is not None:
+            mask = {"path": f"{record.image_id}.png", "bytes": encode_png(change_map)}
+        row |= {"image_id": record.image_id, "mask": mask, "height": size[0], "width": size[1]}
+        yield record.image_id, row
 
-    def _read_pictures(self, city: City) -> tuple[dict[str, Any], tuple[int, int]]:
-        """Both picture columns, and height and width."""
+    def _find_files(self, city: City) -> tuple[dict[str, list[str]], tuple[int, int]]:
+        """Files of both picture columns, and their common height and width."""
         folder = Path(city.folder)
-        if self.config.name == "pair":
+        if self.config.source == "pair":
             files = {name: [folder / "pair" / preview] for name, preview in PREVIEWS.items()}
         else:
-            bands = OSCD_BANDS if self.config.name == "all_bands" else RGB_BANDS
+            bands = OSCD_BANDS if self.config.source == "all_bands" else RGB_BANDS
             files = {
                 name: [folder / date / f"{band}.tif" for band in bands]
                 for name, date in DATES.items()
             }
         size = _common_size([file for of_date in files.values() for file in of_date], self.config)
-        paths = {name: [str(file) for file in of_date] for name, of_date in files.items()}
-        if self.config.name == "all_bands":
-            return paths, size
-        if self.config.name == "pair":
-            return {name: of_date[0] for name, of_date in paths.items()}, size
-        return {
-            name: {
-                "path": f"{city.image_id}_{name}.png",
-                "bytes": encode_png(read_rgb(of_date, self.config)),
-            }
-            for name, of_date in paths.items()
-        }, size
+        return {name: [str(file) for file in of_date] for name, of_date in files.items()}, size
 
-    def _read_mask(self, city: City, size: tuple[int, int]) -> dict[str, Any] | None:
+    def _picture(self, city: City, name: str, files: list[str]) -> Any:
+        """Value of a picture column."""
+        if self.config.source == "all_bands":
+            return files
+        if self.config.source == "pair":
+            return files[0]
+        content = encode_png(read_rgb(files, self.config))
+        return {"path": f"{city.image_id}_{name}.png", "bytes": content}
+
+    def _read_pixels(self, files: list[str]) -> np.ndarray:
+        if self.config.source == "rgb":
+            return read_rgb(files, self.config)
+        with Raster(files[0], max_pixels=self.config.max_pixels) as raster:
+            return raster.read_rgb()
+
+    def _read_map(self, city: City, size: tuple[int, int]) -> np.ndarray | None:
         if city.change_map is None:
             return None
         change_map = read_change_map(
@@ -148,7 +181,7 @@ class Oscd(FilesBuilder):
         )
         if change_map.shape != size:
             raise AnnotationError(_sizes_differ(city.change_map, change_map.shape, size))
-        return {"path": f"{city.image_id}.png", "bytes": encode_png(change_map)}
+        return change_map
 
 
 def read_rgb(files: list[str], config: OscdConfig) -> np.ndarray:
