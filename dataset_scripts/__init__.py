@@ -13,6 +13,7 @@ BUILDERS: dict[str, tuple[str, str]] = {
     "eurosat": ("mtp_hf.dataset_scripts.eurosat", "Eurosat"),
     "resisc45": ("mtp_hf.dataset_scripts.resisc45", "Resisc45"),
     "loveda": ("mtp_hf.dataset_scripts.loveda", "Loveda"),
+    "spacenet_v1": ("mtp_hf.dataset_scripts.spacenet_v1", "SpacenetV1"),
     "dota": ("mtp_hf.dataset_scripts.dota", "Dota"),
     "fair1m": ("mtp_hf.dataset_scripts.fair1m", "Fair1m"),
     "xview": ("mtp_hf.dataset_scripts.xview", "Xview"),

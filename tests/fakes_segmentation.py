@@ -89,14 +89,13 @@ def write_chip(
     bands: int = 3,
     dtype: str = "uint8",
     crs: str | None = "EPSG:4326",
-    transform: rasterio.Affine | None = TRANSFORM,
+    transform: rasterio.Affine = TRANSFORM,
 ) -> Path:
     """A georeferenced TIFF of noise."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(0).integers(0, 256, (bands, *size)).astype(dtype)
-    options = {} if transform is None else {"transform": transform}
     shape = {"count": bands, "height": size[0], "width": size[1], "dtype": dtype}
-    with rasterio.open(path, "w", "GTiff", crs=crs, **shape, **options) as file:
+    with rasterio.open(path, "w", "GTiff", crs=crs, transform=transform, **shape) as file:
         file.write(pixels)
     return path
 
