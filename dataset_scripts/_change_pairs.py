@@ -134,17 +134,26 @@ def read_checked_map(pair: ChangePair, max_pixels: int = MAX_PIXELS) -> np.ndarr
     Raises:
         AnnotationError: a file is missing or damaged, sizes differ, or the map is none.
     """
+    check_sizes(pair, max_pixels)
+    return read_change_map(pair.mask, max_pixels=max_pixels)
+
+
+def check_sizes(pair: ChangePair, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """Common height and width of the three files of a pair, from their headers.
+
+    Raises:
+        AnnotationError: a file is missing or no image, or sizes differ.
+    """
     try:
         size = read_image_size(pair.image, max_pixels)
-        _expect_size(pair.image_post, read_image_size(pair.image_post, max_pixels), size)
-        change_map = read_change_map(pair.mask, max_pixels=max_pixels)
-        _expect_size(pair.mask, change_map.shape, size)
+        for path in (pair.image_post, pair.mask):
+            _expect_size(path, read_image_size(path, max_pixels), size)
     except FileNotFoundError as error:
         raise AnnotationError(
             f"image {pair.image_id!r}: {error.filename}: no such file with a suffix of"
             f" {', '.join(IMAGE_SUFFIXES)}; expected both pictures and the map of every pair"
         ) from None
-    return change_map
+    return size
 
 
 def _expect_size(path: str, found: tuple[int, ...], expected: tuple[int, int]) -> None:
@@ -184,10 +193,9 @@ def _find_set(root: Path) -> Path:
         if found:
             return found[0]
         level = [path for folder in level for path in sorted(folder.iterdir()) if path.is_dir()]
-    names = " or ".join("/".join(names[:3]) for names in ROLES.values())
     raise FileNotFoundError(
-        f"{root}: no folders of pairs; expected A, B and label (or {names}), with or without"
-        " train, val and test above them"
+        f"{root}: no folders of pairs; expected A, B and label (or before, after and change_label,"
+        " or others of the kind) with or without train, val and test above them"
     )
 
 

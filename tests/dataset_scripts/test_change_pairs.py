@@ -2,10 +2,14 @@
 
 import io
 import shutil
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 from datasets.utils import logging as datasets_logging
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from mtp_hf.dataset_scripts._change_pairs import ROLES, SPLITS, find_pairs, read_pair
@@ -204,6 +208,45 @@ def test_two_files_of_one_id_are_an_error(tmp_path):
     write_picture(tmp_path / "A" / "val_1.jpg", pictures()[0])
     with pytest.raises(ValueError, match="image id 'val_1' is also that of"):
         find_pairs(tmp_path)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.sets(st.sampled_from([(n, i) for n in ("A", "B", "label") for i in IDS["train"]])))
+def test_exactly_the_pairs_without_a_missing_file_are_read(removed):
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        write_pairs(root / "train", IDS["train"])
+        for name, stem in removed:
+            (root / "train" / name / f"{stem}.png").unlink()
+        left = {i for i in IDS["train"] if len({n for n, s in removed if s == i}) < 3}
+        broken = {stem for _, stem in removed}
+        pairs = find_pairs(root)["train"]
+        assert [pair.image_id for pair in pairs] == sorted(left)
+        for pair in pairs:
+            if pair.image_id in broken:
+                with pytest.raises(AnnotationError, match=f"'{pair.image_id}': .*no such file"):
+                    list(read_pair(pair))
+            else:
+                assert [key for key, _ in read_pair(pair)] == [pair.image_id]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.binary(max_size=40))
+def test_any_bytes_as_a_list_are_ids_or_an_error_that_names_the_file(content):
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        write_pairs(root, ["a"])
+        (root / "list").mkdir()
+        (root / "list" / "train.txt").write_bytes(content)
+        try:
+            pairs = find_pairs(root)["train"]
+        except AnnotationError as error:
+            assert "list/train.txt" in str(error)
+            return
+        for pair in pairs:
+            if pair.image_id != "a":
+                with pytest.raises(AnnotationError):
+                    list(read_pair(pair))
 
 
 def test_all_written_ids_are_found():

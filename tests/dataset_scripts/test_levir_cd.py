@@ -1,5 +1,7 @@
 """The builder of LEVIR-CD on small copies and on published patches."""
 
+import shutil
+
 import numpy as np
 import pytest
 from datasets import load_dataset as load_parquet
@@ -38,6 +40,16 @@ def test_every_layout_gives_the_same_pictures(tmp_path, load, layout):
     assert np.array_equal(first["image"], before)
     assert np.array_equal(first["image_post"], after)
     assert np.array_equal(first["mask"], change_map())
+
+
+def test_the_archives_of_the_download_are_read_as_they_are(tmp_path, load):
+    write_levir(tmp_path / "unpacked", "split_first")
+    (tmp_path / "set").mkdir()
+    for split in ("train", "val", "test"):
+        shutil.make_archive(tmp_path / "set" / split, "zip", tmp_path / "unpacked" / split)
+    rows = load(tmp_path / "set")
+    assert rows.num_rows == COUNTS
+    assert np.array_equal(np.asarray(rows["validation"][0]["mask"]), change_map())
 
 
 def test_change_lies_where_the_pictures_differ(tmp_path, load):

@@ -4,6 +4,8 @@ import shutil
 
 import pytest
 from datasets.utils import logging as datasets_logging
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from mtp_hf.dataset_scripts._oscd_files import OSCD_CITIES, find_cities
 from mtp_hf.dataset_scripts._readers import AnnotationError
@@ -133,6 +135,20 @@ def test_a_list_that_cannot_be_right_is_an_error(root, content, message):
     (root / IMAGES / "train.txt").write_bytes(content)
     with pytest.raises(AnnotationError, match=message):
         find_cities(root)
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.binary(max_size=30))
+def test_any_bytes_as_a_list_are_names_or_an_error_that_names_a_file(root, content):
+    (root / IMAGES / "test.txt").write_bytes(content)
+    try:
+        cities = find_cities(root)["test"]
+    except (AnnotationError, FileNotFoundError) as error:
+        assert str(root) in str(error)
+    else:
+        assert cities
 
 
 def test_a_city_that_is_there_twice_is_an_error(root):
