@@ -205,6 +205,8 @@ def cut_pair(
     pictures: dict[str, np.ndarray],
     change_map: np.ndarray | None,
     windows: Sequence[Window],
+    *,
+    first_row: int = 0,
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Keys and rows of the tiles of a change pair.
 
@@ -216,16 +218,17 @@ def cut_pair(
         pictures: `image` and `image_post`, (H, W, 3).
         change_map: (H, W), or None.
         windows: of the tiles.
+        first_row: of the image, that the pictures and the map begin with.
     """
     for window in windows:
         name = tile_name(image_id, window)
         row: dict[str, Any] = {"image_id": name, "mask": None, "tile": _origin(image_id, window)}
         row |= {"width": window.width, "height": window.height}
         for column, pixels in pictures.items():
-            tile = pad_tile(_cut(pixels, window), window, GRID_BORDER)
+            tile = pad_tile(_cut(pixels, window, first_row), window, GRID_BORDER)
             row[column] = {"path": f"{name}_{column}.png", "bytes": encode_tile(tile)}
         if change_map is not None:
-            tile = pad_tile(_cut(change_map, window), window, IGNORE)
+            tile = pad_tile(_cut(change_map, window, first_row), window, IGNORE)
             row["mask"] = {"path": f"{name}_mask.png", "bytes": encode_tile(tile)}
         yield name, row
 
@@ -251,8 +254,8 @@ def _cut_picture(
     }
 
 
-def _cut(pixels: np.ndarray, window: Window) -> np.ndarray:
-    part = clip_window(window, *pixels.shape[:2])
+def _cut(pixels: np.ndarray, window: Window, first_row: int) -> np.ndarray:
+    part = clip_window(window._replace(y=window.y - first_row), *pixels.shape[:2])
     return pixels[part.y : part.y + part.height, part.x : part.x + part.width]
 
 

@@ -1,6 +1,7 @@
 """Builder of WHU-CD: buildings before and after an earthquake, one aerial pair at 0.2 m.
 
     rows = load_dataset("whu_cd", "split_7_1_2", data_dir="WHU-CD-256", split="train")
+    tiles = load_dataset("whu_cd", "split_7_1_2_tiles", data_dir="WHU-CD", split="train")
 
 Copies cut to patches of 256 pixels (7,620 of the whole grid) are read by the plain configs; their
 own split folders or list files decide, and where there are none the split is drawn with
@@ -13,7 +14,9 @@ The download itself is not a set of patches but the whole pair, 32,507 x 15,354 
     {2012,2016}/whole_image/{train,test}/image/*.tif    the newer packing, in two areas
     change_label/{train,test}/change_label.tif
 
-which `find_mosaics` finds. The crops of the newer packing have maps of buildings, none of change.
+which `find_mosaics` finds and the configs `_tiles` cut into a grid of 256 pixels, the last column
+and row padded; their split is drawn. The crops of the newer packing have maps of buildings, none of
+change.
 
 Source: Ji, Wei & Lu 2019, Fully Convolutional Networks for Multisource Building Extraction From an
 Open Aerial and Satellite Imagery Data Set; terms: research use.
@@ -35,6 +38,8 @@ from mtp_hf.dataset_scripts._files import (
 )
 from mtp_hf.dataset_scripts._readers import AnnotationError
 from mtp_hf.dataset_scripts._splits import draw_split, warn_of_draw
+from mtp_hf.dataset_scripts._tiled import TilesConfig
+from mtp_hf.dataset_scripts._whu_mosaics import Strip, list_strips, read_strip
 from mtp_hf.dataset_scripts.features import change_features
 
 logger = datasets.utils.logging.get_logger(__name__)
@@ -97,20 +102,33 @@ def _one_picture(folder: Path) -> str:
 
 
 class WhuCd(FilesBuilder):
-    """Patches of the pair, as they were cut by whoever made the copy."""
+    """Patches of the pair, as they were cut by whoever made the copy, or cut here."""
 
     BUILDER_CONFIGS: ClassVar = [
         FilesConfig(name="split_7_1_2", description="patches, split 7:1:2 as MTP's"),
         FilesConfig(name="split_8_1_1", description="patches, split 8:1:1"),
+        TilesConfig(name="split_7_1_2_tiles", description="tiles of the whole pair, split 7:1:2"),
+        TilesConfig(name="split_8_1_1_tiles", description="tiles of the whole pair, split 8:1:1"),
     ]
     DEFAULT_CONFIG_NAME = "split_7_1_2"
 
     def _info(self) -> datasets.DatasetInfo:
-        return datasets.DatasetInfo(features=change_features())
+        is_tiled = isinstance(self.config, TilesConfig)
+        return datasets.DatasetInfo(features=change_features(tiled=is_tiled))
 
-    def find_records(self, root: Path) -> dict[str, Sequence[ChangePair]]:
-        """Patches of each split, by folders, list files or names, else drawn."""
-        if mosaics := find_mosaics(root):
+    def find_records(self, root: Path) -> dict[str, Sequence[ChangePair | Strip]]:
+        """Patches of each split, by folders, list files or names, or drawn; or strips of tiles."""
+        mosaics = find_mosaics(root)
+        if isinstance(self.config, TilesConfig):
+            if not mosaics:
+                raise FileNotFoundError(
+                    f"{root}: no whole pictures; expected 'before', 'after' and 'change_label', or"
+                    " '2012', '2016' and 'change_label'. Patches are read by config"
+                    f" {self._split!r}"
+                )
+            size, limit = self.config.tile_size, self.config.max_pixels
+            return {**list_strips(mosaics, self._draw_splits, size, limit)}
+        if mosaics:
             raise AnnotationError(
                 f"{root}: found the whole picture {mosaics[0].image}; expected patches for config"
                 f" {self.config.name!r}. Config '{self.config.name}_tiles' cuts it; patches beside"
@@ -120,13 +138,19 @@ class WhuCd(FilesBuilder):
         self._compare_with_config(root, {split: len(pairs) for split, pairs in splits.items()})
         return splits
 
-    def read_record(self, record: ChangePair) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Row of one patch."""
+    def read_record(self, record: ChangePair | Strip) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Row of one patch, or rows of a strip of tiles."""
+        if isinstance(record, Strip):
+            return read_strip(record, self.config.max_pixels)
         return read_pair(record, self.config.max_pixels)
+
+    @property
+    def _split(self) -> str:
+        return self.config.name.removesuffix("_tiles")
 
     def _draw_splits(self, image_ids: list[str]) -> dict[str, list[str]]:
         seed = self.config.split_seed
-        splits = draw_split(image_ids, WHU_SPLITS[self.config.name], seed=seed)
+        splits = draw_split(image_ids, WHU_SPLITS[self._split], seed=seed)
         warn_of_draw(self.config.data_dir, splits, seed, "no split folders and no list files")
         return splits
 
