@@ -213,7 +213,8 @@ def _read_text(path: str | Path) -> str:
 def parse_number(token: str) -> float | None:
     """The number a word is, None if it is none; it may still be infinite."""
     try:
-        return float(token)
+        # Python alone reads 1_0 as ten, and digits of other scripts.
+        return float(token) if token.isascii() and "_" not in token else None
     except ValueError:
         return None
 

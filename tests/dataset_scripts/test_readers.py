@@ -151,6 +151,8 @@ def test_a_ring_closed_by_its_first_corner_loses_the_copy(tmp_path):
         ("1 2 5 2 5 6 1 ship 5", "the polygon has 3.5 corners; expected 4"),
         (f"{SQUARE} 0 4 ship 5", "the polygon has 5 corners; expected 4"),
         ("1 2 5 x 5 6 1 6 ship 5", "the polygon has 1.5 corners; expected 4"),
+        ("1 2 5 1_0 5 6 1 6 ship 5", "the polygon has 1.5 corners; expected 4"),
+        ("1 2 5 \u0663 5 6 1 6 ship 5", "the polygon has 1.5 corners; expected 4"),
         (SQUARE, "the class name after the 8 coordinates is missing"),
         ("1 2 5 2 5 6 1 nan ship 5", "a coordinate is not finite"),
         (f"{SQUARE} ship 1.5", "the tenth column is '1.5'; expected an integer"),
