@@ -49,10 +49,10 @@ def load_dataset(
         ValueError: there is no such set, config, option or split, or a file cannot be right.
         FileNotFoundError: the folder, or a part of the set in it, is not there.
     """
-    builder = open_builder(name, config, data_dir=data_dir, cache_dir=cache_dir, **options)
-    if streaming:
-        return builder.as_streaming_dataset(split)
     with _no_progress_bars() if quiet else contextlib.nullcontext():
+        builder = open_builder(name, config, data_dir=data_dir, cache_dir=cache_dir, **options)
+        if streaming:
+            return builder.as_streaming_dataset(split)
         builder.download_and_prepare(num_proc=num_proc)
         return builder.as_dataset(split)
 
@@ -65,7 +65,7 @@ def open_builder(
     cache_dir: str | Path | None = None,
     **options: Any,
 ) -> datasets.DatasetBuilder:
-    """Make the builder of a data set; nothing is read yet.
+    """Make the builder of a data set; archives are extracted, nothing is read yet.
 
     Args:
         name: one of `BUILDERS`.
@@ -75,7 +75,7 @@ def open_builder(
         **options: fields of the builder's config.
 
     Raises:
-        ValueError: there is no such set, config or option.
+        ValueError: there is no such set, config or option, or an archive is damaged or dangerous.
         FileNotFoundError: the folder is not there.
     """
     builder_class = get_builder(name)

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import stat
 import struct
 import tarfile
@@ -23,6 +24,8 @@ from mtp_hf.dataset_scripts._archives import (
 )
 from mtp_hf.dataset_scripts._builder import FilesBuilder
 from mtp_hf.dataset_scripts._readers import AnnotationError
+from mtp_hf.dataset_scripts.loading import load_dataset
+from tests.fakes_classification import write_eurosat
 
 FILES = {"Train/Rural/0.txt": b"zero", "Train/Rural/1.txt": b"one"}
 
@@ -368,3 +371,15 @@ def test_a_foreign_archive_is_named_with_the_command_where_files_are_missing(
     (tmp_path / "Train").mkdir()
     with pytest.raises(AnnotationError, match=f"no image for train .*; extract .*{command}"):
         Lines(data_dir=str(tmp_path), cache_dir=str(tmp_path)).download_and_prepare()
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_the_bar_of_an_extraction_is_shown_unless_quiet(tmp_path, capfd, quiet):
+    datasets.enable_progress_bars()
+    write_eurosat(tmp_path / "files", classes=["Forest"])
+    shutil.make_archive(str(tmp_path / "data/EuroSAT"), "zip", tmp_path / "files")
+    load_dataset(
+        "eurosat", data_dir=tmp_path / "data", cache_dir=tmp_path / "c", streaming=True, quiet=quiet
+    )
+    assert (tmp_path / "data/2750/Forest").is_dir()
+    assert ("Extract EuroSAT.zip" in capfd.readouterr().err) != quiet
