@@ -1,6 +1,7 @@
 """Builder of xView: horizontal boxes of 60 classes in satellite images of 0.3 metres a pixel.
 
     rows = load_dataset("xview", data_dir="xView", split="train")
+    tiles = load_dataset("xview", "all_tiles", data_dir="xView", split="train")
 
 Reads `train_images/<n>.tif` and `xView_train.geojson`, which may lie in a folder of its own. The
 labels of the published validation images were never given out, so `train` and `test` are drawn
@@ -10,6 +11,9 @@ testing. `num_train` and `split_seed` change that; a smaller copy is divided in 
 Left out and counted: features of the numbers 75 and 82, which stand for no class, features
 without a box, and the image 1395, whose labels were published without it. Boxes of zero size and
 boxes that leave the image are kept.
+
+Tiles are those of the finetuning: 416 pixels, evenly spread, an object in each that has its centre,
+clipped to it, and none without an object.
 
 Source: Lam et al. 2018; preparation of the published finetuning code.
 """
@@ -34,6 +38,7 @@ from mtp_hf.dataset_scripts._detection_rows import (
 from mtp_hf.dataset_scripts._files import IMAGE_SUFFIXES, find_root, index_files, walk_folders
 from mtp_hf.dataset_scripts._readers import AnnotationError
 from mtp_hf.dataset_scripts._splits import draw_split, warn_of_draw
+from mtp_hf.dataset_scripts._tiled import ObjectTilesConfig, read_even_tiles
 from mtp_hf.dataset_scripts._xview_labels import XviewLabels, read_xview_geojson, xview_boxes
 from mtp_hf.dataset_scripts.class_names import XVIEW_CLASSES
 from mtp_hf.dataset_scripts.features import detection_features
@@ -66,6 +71,13 @@ class XviewConfig(FilesConfig):
             )
 
 
+@dataclass
+class XviewTilesConfig(XviewConfig, ObjectTilesConfig):
+    """Options of tiles of xView."""
+
+    tile_size: int = 416
+
+
 class Xview(FilesBuilder):
     """Read the labelled part of xView; splits `train` and `test` are drawn from a seed."""
 
@@ -73,12 +85,15 @@ class Xview(FilesBuilder):
     BUILDER_CONFIG_CLASS = XviewConfig
     BUILDER_CONFIGS: ClassVar[list[XviewConfig]] = [
         XviewConfig(name="all", version=VERSION, description="60 classes, whole images"),
+        XviewTilesConfig(name="all_tiles", version=VERSION, description="60 classes, tiles"),
     ]
 
     def _info(self) -> datasets.DatasetInfo:
         return datasets.DatasetInfo(
             description="xView: horizontal boxes of 60 classes in satellite images.",
-            features=detection_features(XVIEW_CLASSES),
+            features=detection_features(
+                XVIEW_CLASSES, tiled=isinstance(self.config, XviewTilesConfig)
+            ),
             homepage="https://xviewdataset.org",
             license="CC BY-NC-SA 4.0",
         )
@@ -116,7 +131,10 @@ class Xview(FilesBuilder):
         return {"objects": box_columns(xview_boxes(features, path), self._classes)}
 
     def read_record(self, record: DetectionRecord) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Row of one image."""
+        """Row of one image, or the rows of its tiles."""
+        if isinstance(self.config, XviewTilesConfig):
+            yield from read_even_tiles(record, self.read_annotations(record), self.config)
+            return
         picture = picture_columns(record, self.config.max_pixels)
         yield record.image_id, picture | self.read_annotations(record)
 
