@@ -173,6 +173,8 @@ class InternImagePreTrainedModel(PreTrainedModel):
     main_input_name = "pixel_values"
     input_modalities = ["image"]
     supports_gradient_checkpointing = True
+    # There is no attention, so that a task model may ask for any of its own.
+    _supports_sdpa = True
     _no_split_modules = ["InternImageLayer"]
     _can_record_outputs = {"hidden_states": InternImageStage}
 

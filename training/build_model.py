@@ -5,6 +5,7 @@ from pathlib import Path
 
 from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor
+from transformers import PreTrainedConfig
 
 from mtp_hf.conversion.checkpoint_file import read_checkpoint
 from mtp_hf.modeling.configuration_mask_rcnn import MaskRCNNConfig
@@ -95,12 +96,16 @@ def start_backbone(backbone: ViTRVSABackbone, init: str) -> str:
 
 def _copy_encoder(folder: Path, backbone: ViTRVSABackbone) -> tuple[list[str], list[str], int]:
     """Copy the weights of a saved encoder; return missing names, unused names, number used."""
+    kind, own = PreTrainedConfig.get_config_dict(folder)[0].get("model_type"), backbone.config
+    if kind != own.model_type:
+        raise ValueError(f"model.init={folder} holds {kind}; the backbone is {own.model_type}")
     encoder = type(backbone).from_pretrained(folder)
     native = encoder.config.image_size
-    if native != backbone.config.image_size:
+    has_tables = isinstance(own, ViTRVSAConfig)
+    if has_tables and native != own.image_size:
         raise ValueError(
             f"model.init={folder} has position tables for {native} px, the recipe makes them for"
-            f" {backbone.config.image_size} px: add model.backbone_overrides.image_size={native};"
+            f" {own.image_size} px: add model.backbone_overrides.image_size={native};"
             " the tables are interpolated to the training size in the forward pass"
         )
     try:

@@ -135,7 +135,7 @@ def unwrap_checkpoint(content: Any, path: Path | str = "checkpoint") -> Checkpoi
 
 
 def _load_pickle(path: Path) -> Any:
-    stand_ins = [(_Forgotten, name) for name in FORGOTTEN_OBJECTS]
+    stand_ins: list[tuple[type, str]] = [(_Forgotten, name) for name in FORGOTTEN_OBJECTS]
     stand_ins += [(_ForgottenMapping, name) for name in FORGOTTEN_MAPPINGS]
     try:
         with torch.serialization.safe_globals(stand_ins):  # type: ignore[arg-type]

@@ -134,6 +134,10 @@ def _place(name: str, classes: Mapping[str, type[PreTrainedConfig]]) -> tuple[st
         if known is not None and field not in known:
             raise ValueError(f"--set {name}: no such field; expected one of {sorted(known)}")
         return ("" if classes[""] is classes.get(section) else section), field
+    if field in ("num_labels", "id2label", "label2id"):
+        raise ValueError(
+            f"--set {name}: the classes are those of the file's head; --dataset NAME names them"
+        )
     for section in ("", _BACKBONE):
         if field in _fields(classes[section]):
             is_own = section == "" or classes[section] is classes[""]

@@ -155,7 +155,9 @@ def _rename(
         renamed[name] = tensor
         fates.append(KeyFate(key, name))
     if mismatched:
-        raise ValueError(f"shapes that do not fit the others: {'; '.join(mismatched[:10])}")
+        raise ValueError(
+            f"shapes that do not fit the other keys, or --set: {'; '.join(mismatched[:10])}"
+        )
     fates += [
         KeyFate(None, name, reason_for(name, why_missing)) for name in own if name not in renamed
     ]

@@ -82,6 +82,11 @@ def convert_checkpoint(
     if checkpoint.other_entries:
         entries = ", ".join(checkpoint.other_entries)
         conversion.report.notes.append(f"not read, since they are no weights: {entries}")
+    channels = getattr(conversion.config, "backbone_config", conversion.config).num_channels
+    if channels != 3:
+        conversion.report.notes.append(
+            f"the network reads images of {channels} channels, the image processor makes three"
+        )
     with written_whole(destination) as folder:
         _write(conversion, checkpoint, source.name, folder)
         card = render_card(conversion.report, conversion.config, source.name, destination.name)

@@ -56,7 +56,7 @@ def upernet_fields(shapes: Shapes, prefix: str = "") -> Fields:
 
 def siamese_unet_fields(shapes: Shapes) -> Fields:
     """Read the widths of the UNet decoder."""
-    widths = []
+    widths: list[int] = []
     while f"decode_head.blocks.{len(widths)}.conv1.0.weight" in shapes:
         key = f"decode_head.blocks.{len(widths)}.conv1.0.weight"
         widths.append(shape_of(shapes, key, 4)[0])

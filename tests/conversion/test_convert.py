@@ -171,6 +171,11 @@ def test_settings_reach_the_config_that_has_them():
         ({"out_indices": "3,5"}, "expected blocks counted from 0"),
         ({"nms_iou": "much"}, "does not fit together"),
         ({"backbone_config.hidden_size": 64}, "shapes that do not fit"),
+        (
+            {"num_channels": 4},
+            r"or --set: backbone\.patch_embed\.proj\.weight is \(32, 3, 16, 16\)",
+        ),
+        ({"num_labels": 4}, "classes are those of the file's head; --dataset NAME names them"),
     ],
 )
 def test_settings_that_do_not_fit_are_named(settings, message):

@@ -126,6 +126,14 @@ def test_wrong_data_set_is_refused_with_both_counts(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_other_numbers_of_channels_are_told(tmp_path):
+    weights = tiny_original("internimage")
+    weights["patch_embed.conv1.weight"] = torch.randn(8, 4, 3, 3)
+    report = convert_checkpoint(_file(tmp_path, weights), tmp_path / "out")
+    assert "reads images of 4 channels, the image processor makes three" in report.notes[-1]
+    assert AutoConfig.from_pretrained(tmp_path / "out").num_channels == 4
+
+
 @pytest.mark.parametrize(
     ("model", "processor"),
     [

@@ -51,6 +51,17 @@ def test_compiled_without_a_break_it_makes_the_same_maps(backbone):
     _assert_equal(output.hidden_states, expected.hidden_states)
 
 
+def test_compiled_it_has_the_same_gradients(backbone):
+    image, parameters = torch.randn(1, 3, 112, 130), list(backbone.parameters())
+    gradients = []
+    for run in (backbone, torch.compile(backbone, backend="aot_eager", fullgraph=True)):
+        loss = sum(m.square().mean() for m in run(image).feature_maps)
+        gradients.append(torch.autograd.grad(loss, parameters, allow_unused=True))
+    assert sum(g is not None for g in gradients[0]) > 40
+    for ours, expected in zip(*reversed(gradients), strict=True):
+        torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-3)
+
+
 def test_exported_it_makes_the_same_maps(backbone):
     image = torch.randn(1, 3, 112, 130)
     exported = torch.export.export(backbone, (image,)).module()

@@ -47,10 +47,6 @@ class TestBehaviour(ModelBehaviour):
     def labels(self, batch=2):
         return torch.randint(0, 3, (batch,))
 
-    def test_eager_and_sdpa_are_equal(self):
-        with pytest.raises(ValueError, match="does not support"):  # there is no attention
-            self.model().set_attn_implementation("sdpa")
-
 
 @torch.no_grad()
 def test_logits_are_linear_in_the_mean_of_the_last_stage():

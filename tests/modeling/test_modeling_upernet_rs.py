@@ -46,6 +46,17 @@ class TestBehaviour(ModelBehaviour):
         return torch.randint(0, 3, (batch, 112, 112))
 
 
+@pytest.mark.parametrize("implementation", ["eager", "sdpa"])
+def test_attention_can_be_chosen_around_a_backbone_without_any(implementation, tmp_path):
+    sizes = {"embed_dim": 16, "depths": [1, 1, 1, 1], "num_groups": [2, 4, 8, 16]}
+    config = _config(backbone_config={"model_type": "mtp_internimage", **sizes})
+    UperNetRSForSemanticSegmentation(config).save_pretrained(tmp_path)
+    model = UperNetRSForSemanticSegmentation.from_pretrained(
+        tmp_path, attn_implementation=implementation
+    )
+    assert model.config._attn_implementation == implementation
+
+
 def test_logits_have_a_quarter_of_the_input_and_one_map_for_each_class():
     output = UperNetRSForSemanticSegmentation(_config())(torch.randn(2, 3, 112, 144))
     assert output.logits.shape == (2, 3, 28, 36)

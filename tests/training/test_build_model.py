@@ -14,7 +14,7 @@ from mtp_hf.training.build_model import (
     start_backbone,
 )
 from mtp_hf.training.recipe import load_recipe
-from tests.conversion.tiny_originals import tiny_model, tiny_original
+from tests.conversion.tiny_originals import INTERN, tiny_model, tiny_original
 from tests.training.tiny_run import TINY_MODEL
 
 NAMES = {"sior": ["ship", "plane"], "sota_rbb": ["ship"], "fast": ["car"]}
@@ -154,6 +154,29 @@ def test_an_encoder_of_another_width_is_refused(tmp_path):
     wider = build_model(_recipe("model.backbone_overrides.hidden_size=32"), NAMES).backbone
     with pytest.raises(ValueError, match="another size of network"):
         start_backbone(wider, str(tmp_path))
+
+
+def test_an_internimage_of_another_input_size_starts_one(tmp_path):
+    source = tiny_model("internimage")
+    source.save_pretrained(tmp_path)
+    backbone = type(source)(type(source.config)(**INTERN, image_size=source.config.image_size * 2))
+    start_backbone(backbone, str(tmp_path))
+    for name, value in source.state_dict().items():
+        assert torch.equal(backbone.state_dict()[name], value), name
+
+
+def test_an_internimage_of_other_channels_is_refused_by_name(tmp_path):
+    source = tiny_model("internimage")
+    type(source)(type(source.config)(**INTERN, num_channels=4)).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"(?s)another size of network.*conv1\.weight.*8, 4, 3, 3"):
+        start_backbone(source, str(tmp_path))
+
+
+def test_an_encoder_of_another_kind_is_refused_by_both_names(tmp_path):
+    tiny_model("internimage").save_pretrained(tmp_path)
+    message = "holds mtp_internimage; the backbone is mtp_vit_rvsa"
+    with pytest.raises(ValueError, match=message):
+        start_backbone(build_model(_recipe(), NAMES).backbone, str(tmp_path))
 
 
 def test_weights_of_which_nothing_fits_are_refused(tmp_path):
