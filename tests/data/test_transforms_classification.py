@@ -191,3 +191,10 @@ def test_flip_is_horizontal_only():
     mirrored = sum(torch.equal(out, image.flip(2)) for out in outs)
     assert same + mirrored == 60
     assert 18 <= mirrored <= 42
+
+
+def test_the_strongest_distortion_keeps_a_bit():
+    sample = {"image": torch.full((3, 8, 8), 200, dtype=torch.uint8), "image_id": "a"}
+    strongest = RandAugment(num_operations=2, magnitude=10, magnitude_std=5.0)
+    for seed in range(300):  # posterizing is one of fifteen
+        assert strongest(sample, np.random.default_rng(seed))["image"].shape == (3, 8, 8)
