@@ -5,6 +5,8 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from mtp_hf.data import samples as read
@@ -164,6 +166,40 @@ def test_batches_hold_what_the_models_take():
         assert keys <= set(batch["labels"][0])
         assert batch["pixel_values"].dtype == torch.uint8
         assert batch["pixel_values"].shape[-1] % 16 == 0
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    task=st.sampled_from(sorted(TASKS)),
+    size=st.tuples(st.integers(1, 90), st.integers(1, 90)),
+    polygons=st.lists(st.lists(st.floats(-50, 150, width=32), min_size=8, max_size=8), max_size=4),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_any_picture_and_any_objects_pass(task, size, polygons, seed):
+    """One pixel, thin strips, no objects, objects far outside, corners in any order."""
+    rng = np.random.default_rng(seed)
+    corners = np.reshape(polygons, (-1, 4, 2)).astype(np.float32)
+    low, high = corners.min(axis=1), corners.max(axis=1)
+    row = {
+        "image_id": "any",
+        "image": Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)),
+        "image_post": Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)),
+        "mask": Image.fromarray(rng.choice([0, 1, 255], size).astype(np.uint8)),
+        "label": 2,
+        "objects": {
+            "bbox": np.concatenate([low, high - low], axis=1).tolist(),
+            "polygon": polygons,
+            "category": [1] * len(polygons),
+            "difficult": [0] * len(polygons),
+        },
+    }
+    reader, train, evaluation, _ = TASKS[task]
+    for transforms in (train, evaluation):
+        sample = transforms(reader(row, dataset="drawn"), rng)
+        check_sample(sample, 3)
+        assert sample["orig_size"] == size
+        for key in ("boxes", "rotated_boxes"):
+            assert len(sample.get(key, [])) <= len(polygons)
 
 
 REAL = [

@@ -14,6 +14,7 @@ from mtp_hf.data.transforms_detection import (
     rotated_eval_transforms,
     rotated_train_transforms,
 )
+from mtp_hf.dataset_scripts.class_names import DOTA_V1_CLASSES
 from mtp_hf.modeling.ops_rotated_boxes import polygons_to_rotated_boxes
 
 RNG = np.random.default_rng(0)
@@ -126,6 +127,12 @@ def test_images_with_round_objects_are_turned_by_quarters():
         assert shares[0] > 0.1 and shares[1] > 0.1 and shares[2] > 0.3
         assert sum(shares) == 1  # never by nothing
     assert not np.allclose(transform.angles(10, 5) % 90, 0, atol=1e-2)
+
+
+def test_round_objects_of_dota_are_its_tanks_and_roundabouts():
+    transform = rotated_train_transforms().transforms[2]
+    names = [DOTA_V1_CLASSES[label] for label in transform.quarter_turn_labels.tolist()]
+    assert names == ["storage-tank", "roundabout"]
 
 
 def test_rotation_without_objects_is_a_rotation():
