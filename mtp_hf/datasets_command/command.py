@@ -12,6 +12,7 @@ ACTIONS = {
     "list": ("mtp_hf.datasets_command.list_action", "name the data sets that can be read"),
     "check": ("mtp_hf.datasets_command.check_action", "read a data set and tell what is wrong"),
     "show": ("mtp_hf.datasets_command.show_action", "draw a contact sheet of a data set"),
+    "convert": ("mtp_hf.datasets_command.convert_action", "write Parquet shards and a card"),
 }
 
 

@@ -125,7 +125,7 @@ def clean_rows(family: str, root: Path) -> dict[str, list[dict]]:
                 row = picture_row(name)
                 row["objects"] = objects_of(boxes, labels, oriented=family == "oriented")
                 if family == "oriented":
-                    row |= {"image_source": None, "gsd": 0.3}
+                    row |= {"image_source": None, "gsd": 0.5}
             else:
                 write_map(root / f"{name}_map.png", values)
                 row = picture_row(name, mask=f"{name}_map.png")

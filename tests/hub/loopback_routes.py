@@ -17,6 +17,7 @@ import yaml
 
 LARGE_SUFFIXES = (".safetensors", ".bin", ".parquet", ".pth")
 LARGE_BYTES = 200_000
+LICENSES = ("mit", "apache-2.0", "cc-by-sa-4.0", "cc-by-nc-sa-4.0", "other")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,7 +171,7 @@ def front_matter_errors(card: str) -> list[str]:
         return ["no front matter"]
     data = yaml.safe_load(parts[1])
     errors = []
-    if data.get("license") not in ("mit", "apache-2.0", "other"):
+    if data.get("license", "mit") not in LICENSES:
         errors.append(f'"license" is {data.get("license")!r}')
     if data.get("license") == "other" and not (data.get("license_name") and data["license_link"]):
         errors.append('"license: other" needs "license_name" and "license_link"')
