@@ -16,7 +16,12 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-PANELS = {"ss": "semantic segmentation", "is": "instances", "rd": "rotated detection"}
+PANELS = {
+    "ss": "semantic segmentation",
+    "is": "instances",
+    "rd": "rotated detection",
+    "terms": "terms of the loss",
+}
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 
 Curve = tuple[list[int], list[float]]
@@ -30,14 +35,18 @@ def read_curves(lines: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Curve
 
     Returns:
         Panel -> name of the line -> (steps, values): for each task the sum of the losses of each
-        data set, then `total` and `lr`. Undefined values are NaN.
+        data set, or `terms` with each loss of a run with one task; then `total` and `lr`.
+        Undefined values are NaN.
     """
     curves: dict[str, dict[str, Curve]] = {task: {} for task in (*PANELS, "total", "lr")}
     for line in lines:
         sums: dict[tuple[str, str], float] = defaultdict(float)
         for name, value in line.get("losses", {}).items():
-            dataset, task, _ = name.split("/", 2)
-            sums[task, dataset] += _number(value)
+            if "/" in name:
+                dataset, task, _ = name.split("/", 2)
+                sums[task, dataset] += _number(value)
+            else:  # of a run with one task
+                sums["terms", name.removeprefix("loss_")] += _number(value)
         if "loss" in line:
             sums["total", "all losses"] = _number(line["loss"])
         if "lr" in line:

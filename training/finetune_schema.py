@@ -108,6 +108,7 @@ class FinetuneOptimizer(Optimizer):
         ema_decay: of an average of the weights, which is what is measured and saved; null: none.
     """
 
+    lr: float = 1.0e-4  # of every published detector
     max_grad_norm: float = 0.0  # mmengine's default: no clipping
     ema_decay: float | None = None
 
@@ -121,6 +122,7 @@ class FinetuneEvaluation(Evaluation):
         stride: from one window to the next.
         scales: sizes of test-time augmentation, as factors on the image size.
         flips: directions of test-time augmentation: `horizontal`, `vertical`, `diagonal`.
+        transforms: arguments of the task's transforms of evaluation.
     """
 
     every: int = 1
@@ -128,6 +130,14 @@ class FinetuneEvaluation(Evaluation):
     stride: int | None = None
     scales: tuple[float, ...] = (1.0,)
     flips: tuple[str, ...] = ()
+    transforms: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class FinetuneSaving(Saving):
+    """What is written along the way; see `Saving`."""
+
+    checkpoint_every: int = 1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -145,9 +155,9 @@ class FinetuneRecipe(CommonRecipe):
     data: FinetuneData
     model: FinetuneModel
     schedule: FinetuneSchedule
-    optimizer: FinetuneOptimizer = FinetuneOptimizer(lr=1.0e-4)
+    optimizer: FinetuneOptimizer = FinetuneOptimizer()
     evaluation: FinetuneEvaluation = FinetuneEvaluation()
-    saving: Saving = Saving(checkpoint_every=1)
+    saving: FinetuneSaving = FinetuneSaving()
     augment: dict[str, Any] = dataclasses.field(default_factory=dict)
     published: dict[str, float] = dataclasses.field(default_factory=dict)
     reproduced: dict[str, float] = dataclasses.field(default_factory=dict)

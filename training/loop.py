@@ -42,14 +42,15 @@ class Prepared:
         model: returns `loss` and `losses`.
         optimizer: over the model's parameters.
         schedule: of the optimizer.
-        adapt: turns a batch on the device into what the model is called with.
+        adapt: turns a batch on the device and its number in the run, over accumulated ones and
+            counted from 0, into what the model is called with.
     """
 
     accelerator: Accelerator
     model: nn.Module
     optimizer: Optimizer
     schedule: LRScheduler
-    adapt: Callable[[Inputs], Inputs] = lambda inputs: inputs
+    adapt: Callable[[Inputs, int], Inputs] = lambda inputs, number: inputs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,15 +141,17 @@ def train_step(
     accelerator, model = prepared.accelerator, prepared.model
     model.train()
     started = time.perf_counter()
-    for _ in range(recipe.schedule.gradient_accumulation):
+    accumulation = recipe.schedule.gradient_accumulation
+    for part in range(accumulation):
         asked = time.perf_counter()
         batch = next(batches)
         waited = time.perf_counter() - asked
         inputs = batch_to_device(accelerator, batch)
         with accelerator.accumulate(model):
             with accelerator.autocast():  # Accelerate does it itself, but not under FSDP2
-                output = model(**prepared.adapt(inputs))
-            window.add(step, output.losses, inputs["labels"], seconds_waited=waited)
+                output = model(**prepared.adapt(inputs, (step - 1) * accumulation + part))
+            losses = getattr(output, "losses", None) or {"loss": output.loss}
+            window.add(step, losses, inputs["labels"], seconds_waited=waited)
             accelerator.backward(output.loss)
             if accelerator.sync_gradients:
                 max_norm = recipe.optimizer.max_grad_norm or float("inf")

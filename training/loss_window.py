@@ -185,10 +185,10 @@ class LossWindow:
 
 
 def sum_by_task(losses: dict[str, float]) -> dict[str, float]:
-    """Add losses named `{dataset}/{task}/{loss}` up by task."""
+    """Add losses named `{dataset}/{task}/{loss}` up by task; those of one task stay apart."""
     tasks: dict[str, float] = {}
     for name, value in losses.items():
-        task = name.split("/")[1]
+        task = name.split("/")[1] if "/" in name else name.removeprefix("loss_")
         tasks[task] = tasks.get(task, 0.0) + value
     return tasks
 

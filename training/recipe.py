@@ -78,10 +78,17 @@ def find_recipe(name: str) -> Path:
     raise ValueError(unknown_name(name, "recipe", name, recipe_names()))
 
 
-def recipe_names() -> list[str]:
-    """List the recipes that come with the package."""
+def recipe_names(kind: type[AnyRecipe] | None = None) -> list[str]:
+    """List the recipes that come with the package.
+
+    Args:
+        kind: of pretraining or of finetuning; None: all.
+    """
     files = sorted(RECIPES_FOLDER.glob("*/*.yaml"))
-    return [file.relative_to(RECIPES_FOLDER).with_suffix("").as_posix() for file in files]
+    names = [file.relative_to(RECIPES_FOLDER).with_suffix("").as_posix() for file in files]
+    if kind is None:
+        return names
+    return [name for name in names if name.startswith("pretrain/") == (kind is Recipe)]
 
 
 def recipe_rows(name: str) -> list[str]:
@@ -117,7 +124,7 @@ def without_paths(recipe: AnyRecipe) -> AnyRecipe:
     names = {
         field: Path(path).name
         for field in ("init", "init_decoder")
-        if (path := getattr(recipe.model, field, None))
+        if (path := getattr(recipe.model, field, None)) and Path(path).expanduser().exists()
     }
     return dataclasses.replace(
         recipe,

@@ -1,7 +1,7 @@
 """The output folder of a run: where each thing lies, and when it may be written to.
 
 recipe.yaml  log.jsonl  metrics.json  losses.png  predictions_{ss,is,rd}.png
-checkpoints/step_0000100/  encoder/  model/  hub_snapshot/
+checkpoints/step_0000100/  encoder/  model/  best/  hub_snapshot/
 """
 
 import dataclasses
@@ -25,6 +25,7 @@ CONTENTS = (
     "checkpoints",
     "encoder",
     "model",
+    "best",
     "hub_snapshot",
     "recipe.yaml",  # goes last: it tells that the rest is a run's
 )

@@ -137,8 +137,13 @@ class TrainingRun(abc.ABC, Generic[R]):
     def validation_batches(self, sources: Mapping[str, SourceDataset]) -> Iterable[dict[str, Any]]:
         """Load this process's share of some images, each once."""
 
-    def adapt(self, inputs: Inputs) -> Inputs:
-        """Turn a batch on the device into what the network is called with."""
+    def adapt(self, inputs: Inputs, number: int) -> Inputs:
+        """Turn a training batch on the device into what the network is called with.
+
+        Args:
+            inputs: the batch.
+            number: of the batch in the run, on this process.
+        """
         return inputs
 
     @abc.abstractmethod
@@ -168,8 +173,11 @@ class TrainingRun(abc.ABC, Generic[R]):
     @property
     def num_images(self) -> dict[str, tuple[int, int]]:
         """Training and validation images of each source."""
-        pairs = zip(self.sources.values(), self.validation_sources.values(), strict=True)
-        return {train.name: (len(train), len(validation)) for train, validation in pairs}
+        validation = self.validation_sources
+        return {
+            name: (len(source), len(validation[name]) if name in validation else 0)
+            for name, source in self.sources.items()
+        }
 
     def execute(self, max_steps: int | None) -> None:
         """Train, measure and write the results.
@@ -245,8 +253,10 @@ class TrainingRun(abc.ABC, Generic[R]):
             self.publisher.push_snapshot(step, write)
 
     def evaluate(self, step: int, num_kept: int = 0) -> tuple[dict[str, Any], PredictedImages]:
-        """Validate and log the metrics; see `validate`."""
+        """Validate and log the metrics; see `validate`. Nothing, where there are no images."""
         self.step = step
+        if not self.validation_sources:
+            return {}, PredictedImages()
         metrics, kept = self._measure(self.validation_sources, num_kept)
         flat = flatten_metrics(metrics)
         self.log.write_metrics(step, flat)
@@ -311,7 +321,7 @@ def prepare(
     accelerator: Accelerator,
     model: nn.Module,
     recipe: CommonRecipe,
-    adapt: Callable[[Inputs], Inputs] = lambda inputs: inputs,
+    adapt: Callable[[Inputs, int], Inputs] = lambda inputs, number: inputs,
 ) -> Prepared:
     """Make optimizer and schedule, and hand them with the model to Accelerate."""
     if accelerator.num_processes > 1 and accelerator.device.type == "cuda":

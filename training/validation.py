@@ -59,7 +59,8 @@ def validate(
     Args:
         accelerator: moves batches and gathers scores.
         model: the prepared model.
-        loader: this process's batches, each of one data set.
+        loader: this process's batches, each of one data set; predictions are compared with the
+            `reference` in an image's labels, or with the labels themselves.
         evaluator: a fresh one.
         predict: the network and inputs -> a prediction of each image.
         num_kept: images of each data set to keep for drawing.
@@ -82,7 +83,8 @@ def validate(
     for batch in shown:
         predictions = predict_batch(accelerator, network, batch, predict)
         labels = batch["labels"]
-        evaluator.update(labels[0]["dataset"], predictions, labels)
+        references = [label.get("reference", label) for label in labels]
+        evaluator.update(labels[0]["dataset"], predictions, references)
         _keep(kept, batch, predictions, num_kept)
     states = gather_object([evaluator.state()])
     if not accelerator.is_main_process:

@@ -20,6 +20,7 @@ from mtp_hf.data.schema import RawSample
 from mtp_hf.data.transforms import Compose, RandomFlip, Transform, finalize
 
 _MAX_ERASE_DRAWS = 10
+_LARGEST_MAGNITUDE = 9.99  # at 10 posterizing keeps no bit, which Pillow refuses
 
 
 class RandomResizedCrop:
@@ -69,6 +70,7 @@ class RandAugment:
             {
                 "img_mean": tuple(round(level) for level in IMAGE_MEAN),
                 "interpolation": Image.Resampling.BICUBIC,
+                "magnitude_max": _LARGEST_MAGNITUDE,
             },
         )
 

@@ -15,8 +15,9 @@ from safetensors.torch import load_file
 
 from mtp_hf.modeling.modeling_mtp import MTPForPreTraining
 from mtp_hf.training import loaders, results
-from mtp_hf.training.pretrain import main, output_folder, parse_arguments, resolve_recipe
+from mtp_hf.training.pretrain import main, parse_arguments
 from mtp_hf.training.recipe import load_recipe
+from mtp_hf.training.run_command import output_folder, resolve_recipe
 from mtp_hf.training.run_log import read_log
 from tests.training.tiny_run import TINY_MODEL
 

@@ -5,7 +5,8 @@ from huggingface_hub import ModelCard
 from transformers import AutoBackbone
 
 from mtp_hf.training import results
-from mtp_hf.training.pretrain import main, parse_arguments, publisher_of, resume_command
+from mtp_hf.training.pretrain import main, parse_arguments
+from mtp_hf.training.run_command import publisher_of, resume_command
 from mtp_hf.training.run_folder import RunFolder
 from tests.training.tiny_run import TINY_MODEL
 

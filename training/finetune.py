@@ -1,0 +1,69 @@
+"""Finetuning of every downstream task: a recipe in; checkpoints, metrics, pictures and a model out.
+
+This is the command line; `run_command.py` does what it says, `training_run.py` tells the story of
+a run, `tasks.py` what is special about each task.
+"""
+
+import argparse
+from collections.abc import Sequence
+
+from mtp_hf.training.architectures import find_architecture
+from mtp_hf.training.finetune_schema import FinetuneRecipe
+from mtp_hf.training.finetuning_data import check_data_root
+from mtp_hf.training.finetuning_run import FinetuningRun
+from mtp_hf.training.run_command import Script, make_parser, run_script
+from mtp_hf.training.tasks import find_task
+
+EXAMPLES = """\
+examples:
+  accelerate launch training/finetune.py --recipe rotated_detection/dior_r \\
+      --result vit_l_rvsa_mtp data.root=/data/dior
+      a published result, from the encoder that its row names
+  accelerate launch training/finetune.py --recipe scene_classification/eurosat \\
+      --result vit_b_rvsa_mtp --init outputs/demo/encoder data.root=/data/eurosat
+      the same from an encoder of your own
+  accelerate launch training/finetune.py --recipe semantic_segmentation/loveda \\
+      --result vit_b_rvsa_mtp --init_decoder outputs/demo/model data.root=/data/loveda
+      with the decoder of the same task, too
+  accelerate launch training/finetune.py --resume latest --output outputs/dior_r_vit_l_rvsa_mtp
+      go on where that run was stopped
+
+SIGTERM or SIGUSR1 makes all processes write a checkpoint after the running step, and leave with
+status 143 or 138.
+"""
+
+
+def check_recipe_fits(recipe: FinetuneRecipe) -> None:
+    """Check task, architecture and folder, before anything is written."""
+    find_task(recipe)
+    find_architecture(recipe.model.architecture)
+    check_data_root(recipe)
+
+
+SCRIPT = Script(
+    name="finetune",
+    run=FinetuningRun,
+    recipe=FinetuneRecipe,
+    default_recipe=None,
+    flags={"init": "model.init", "init_decoder": "model.init_decoder"},
+    check=check_recipe_fits,
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; an error in what the user gave ends it with a message."""
+    run_script(parse_arguments(arguments))
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    about = "Finetuning of a remote-sensing backbone on one task and data set."
+    parser = make_parser(SCRIPT, about, EXAMPLES)
+    add = parser.add_argument
+    add("--init", metavar="WHAT", help="Hub id, folder or file of the weights to start from")
+    add("--init_decoder", metavar="WHAT", help="multi-task model that gives its decoder, too")
+    return parser.parse_intermixed_args(arguments)  # key=value before and after options
+
+
+if __name__ == "__main__":
+    main()

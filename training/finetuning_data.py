@@ -1,0 +1,195 @@
+"""From a finetuning recipe to data: rows, classes, samples and the loaders of both parts.
+
+A sample to be measured on carries its annotations apart, as `reference` in pixels of the image as
+stored: the transforms of evaluation see the pictures alone.
+"""
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from accelerate.logging import get_logger
+from datasets import ClassLabel, Dataset
+from torch.utils.data import DataLoader
+
+from mtp_hf.data.multi_dataset import (
+    MultiDatasetBatchSampler,
+    SourceDataset,
+    build_eval_loader,
+    build_train_loader,
+)
+from mtp_hf.data.row_filters import trainable_rows
+from mtp_hf.data.schema import RawSample, Sample
+from mtp_hf.data.transforms import Compose, finalize
+from mtp_hf.dataset_scripts.class_names import CHANGE_CLASSES, DATASET_CLASSES
+from mtp_hf.dataset_scripts.loading import load_dataset
+from mtp_hf.training.finetune_schema import FinetuneRecipe
+from mtp_hf.training.recipe_sections import micro_batch_sizes
+from mtp_hf.training.tasks import find_task, make_transforms
+
+logger = get_logger(__name__)
+
+
+class WithReference:
+    """Transform the pictures of a sample, and keep its annotations as they are.
+
+    Args:
+        transforms: of evaluation.
+        annotations: keys that are kept.
+    """
+
+    def __init__(self, transforms: Compose, annotations: tuple[str, ...]) -> None:
+        self.transforms = transforms
+        self.annotations = annotations
+
+    def __call__(self, sample: RawSample, rng: np.random.Generator) -> Sample:
+        """Take them off, transform, and give them back under `reference`."""
+        pictures: Any = {key: value for key, value in sample.items() if key not in self.annotations}
+        kept: Any = {key: value for key, value in sample.items() if key in self.annotations}
+        reference: Any = {"image_id": sample["image_id"], **finalize(kept, rng)}
+        done: Any = self.transforms(pictures, rng)
+        return {**done, "reference": reference}
+
+
+def check_data_root(recipe: FinetuneRecipe) -> Path:
+    """Return the folder of the data set.
+
+    Raises:
+        ValueError: the recipe leaves it to the user, who named none, or it is not there.
+    """
+    data = recipe.data
+    if data.root is None:
+        raise ValueError(
+            f"recipe {recipe.name} reads the data set {data.builder!r}, which you have: say where"
+            " with data.root=FOLDER"
+        )
+    root = Path(data.root).expanduser()
+    if not root.is_dir():
+        raise ValueError(f"data.root={data.root} is not a folder")
+    return root
+
+
+def open_rows(recipe: FinetuneRecipe, part: str) -> Dataset:
+    """Open the rows of a part.
+
+    Args:
+        recipe: says which set and split.
+        part: `train` or `validation`.
+
+    Raises:
+        ValueError: the recipe names no folder, or what is there is not the data set.
+    """
+    data = recipe.data
+    root = check_data_root(recipe)
+    config, split = data.config, data.train
+    if part == "validation":
+        config, split = data.evaluate_config or data.config, data.evaluate or data.train
+    try:
+        rows = load_dataset(
+            data.builder, config, data_dir=root, split=split, quiet=True, **data.options
+        )
+    except FileNotFoundError as error:
+        raise ValueError(f"data.root={data.root} holds no {data.builder}: {error}") from None
+    if not len(rows):
+        raise ValueError(f"data.root={data.root}: split {split!r} has no image")
+    return rows
+
+
+def find_class_names(recipe: FinetuneRecipe, rows: Dataset) -> list[str]:
+    """Return the names of the classes, in label order.
+
+    Raises:
+        ValueError: the data set does not name the classes of its maps and the recipe neither.
+    """
+    if recipe.data.class_names:
+        return list(recipe.data.class_names)
+    for feature in (rows.features.get("label"), _category(rows)):
+        if isinstance(feature, ClassLabel):
+            return list(feature.names)
+    if "image_post" in rows.features:
+        return list(CHANGE_CLASSES)
+    if recipe.data.builder in DATASET_CLASSES:
+        return list(DATASET_CLASSES[recipe.data.builder])
+    raise ValueError(
+        f"recipe {recipe.name}: the classes of {recipe.data.builder} have no names; name them with"
+        " data.class_names=[background,...]"
+    )
+
+
+def make_source(
+    recipe: FinetuneRecipe, rows: Dataset, class_names: list[str], *, augment: bool
+) -> SourceDataset:
+    """Join rows with what turns them into samples.
+
+    Args:
+        recipe: says how.
+        rows: of the part.
+        class_names: K names.
+        augment: training transforms and filters, instead of those of evaluation.
+    """
+    task = find_task(recipe)
+    options = {"num_classes": len(class_names)} if task.counts_classes else {}
+    reader = functools.partial(task.row_to_sample, dataset=recipe.data.builder, **options)
+    transforms: Any = make_transforms(recipe, augment=augment)
+    if augment and task.min_side is not None:
+        kept = trainable_rows(rows, task.min_side)
+        if len(kept) < len(rows):
+            logger.info(f"{len(rows) - len(kept)} of {len(rows)} images have no object to train on")
+            rows = rows.select(kept)
+    if not augment:
+        transforms = WithReference(transforms, task.annotations)
+    return SourceDataset(recipe.data.builder, rows, reader, transforms)
+
+
+def limit_rows(rows: Dataset, *limits: int | None) -> Dataset:
+    """Keep the first rows, as many as the smallest limit says."""
+    numbers = [number for number in limits if number is not None]
+    return rows.select(range(min(len(rows), *numbers))) if numbers else rows
+
+
+def train_loader(
+    recipe: FinetuneRecipe,
+    sources: Mapping[str, SourceDataset],
+    *,
+    start_step: int,
+    rank: int,
+    world_size: int,
+) -> DataLoader:
+    """Load training batches from an optimizer step on; one item is one forward pass."""
+    accumulation, steps = recipe.schedule.gradient_accumulation, recipe.schedule.steps
+    assert steps is not None
+    sampler = MultiDatasetBatchSampler(
+        {name: len(source) for name, source in sources.items()},
+        micro_batch_sizes(recipe, world_size),
+        steps * accumulation,
+        seed=recipe.seed,
+        rank=rank,
+        world_size=world_size,
+        start_step=start_step * accumulation,
+    )
+    return build_train_loader(
+        sources,
+        sampler,
+        image_size=recipe.data.image_size if find_task(recipe).pads_to_size else None,
+        num_workers=recipe.efficiency.num_workers,
+    )
+
+
+def evaluation_loader(
+    recipe: FinetuneRecipe, sources: Mapping[str, SourceDataset], *, rank: int, world_size: int
+) -> DataLoader:
+    """Load this process's share of the images to measure on, each once."""
+    return build_eval_loader(
+        sources,
+        batch_size=recipe.evaluation.batch_size,
+        num_workers=recipe.efficiency.num_workers,
+        rank=rank,
+        world_size=world_size,
+    )
+
+
+def _category(rows: Dataset) -> Any:
+    objects = rows.features.get("objects")
+    return objects["category"].feature if objects is not None else None

@@ -1,0 +1,142 @@
+"""A finetuning run: one task on one data set; see `training_run.py`."""
+
+import functools
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from accelerate.logging import get_logger
+from transformers import PreTrainedModel
+
+from mtp_hf.data.multi_dataset import SourceDataset
+from mtp_hf.metrics.finetuning import HEADLINES, TaskEvaluator, headline
+from mtp_hf.training.agreement import on_main_process
+from mtp_hf.training.architectures import build_network
+from mtp_hf.training.finetune_schema import FinetuneRecipe
+from mtp_hf.training.finetuning_data import (
+    evaluation_loader,
+    find_class_names,
+    limit_rows,
+    make_source,
+    open_rows,
+    train_loader,
+)
+from mtp_hf.training.finetuning_results import results_text, write_best, write_model, write_results
+from mtp_hf.training.loop import Inputs
+from mtp_hf.training.sharding import whole_network
+from mtp_hf.training.starting_weights import start_network
+from mtp_hf.training.tasks import find_task
+from mtp_hf.training.training_run import TrainingRun
+from mtp_hf.training.validation import PredictedImages
+
+logger = get_logger(__name__)
+
+
+class FinetuningRun(TrainingRun[FinetuneRecipe]):
+    """Finetuning of the model that a recipe describes."""
+
+    @functools.cached_property
+    def task(self) -> Any:
+        """Row of `TASKS`."""
+        return find_task(self.recipe)
+
+    @property
+    def class_names(self) -> list[str]:
+        """K names, in label order."""
+        (source,) = self.sources.values()
+        return find_class_names(self.recipe, source.rows)
+
+    def load(
+        self, part: str, *, limit: int | None = None, augment: bool = False
+    ) -> dict[str, SourceDataset]:
+        """Open the rows of a part; none to measure on where the recipe names no split."""
+        if part == "validation" and self.recipe.data.evaluate is None:
+            return {}
+        rows = open_rows(self.recipe, part)
+        names = find_class_names(self.recipe, rows)
+        rows = limit_rows(rows, limit, self.recipe.data.limit_samples)
+        source = make_source(self.recipe, rows, names, augment=augment)
+        return {self.recipe.data.builder: source}
+
+    def build(self, *, is_new: bool) -> PreTrainedModel:
+        """Make the network of the recipe, with the weights it starts from."""
+        network = build_network(self.recipe, self.class_names)
+        if is_new:
+            for line in start_network(network, self.recipe.model):
+                logger.info(line)
+        if self.recipe.model.freeze_backbone:
+            network.backbone.requires_grad_(False)
+        return network
+
+    def describe(self, network: PreTrainedModel) -> str:
+        """Count parameters."""
+        every = sum(p.numel() for p in network.parameters())
+        backbone = sum(p.numel() for p in network.backbone.parameters())
+        trained = sum(p.numel() for p in network.parameters() if p.requires_grad)
+        millions = f"{every / 1e6:.2f} million parameters: backbone {backbone / 1e6:.2f}, head"
+        return f"{millions} {(every - backbone) / 1e6:.2f}; {trained / 1e6:.2f} are trained"
+
+    def train_batches(self, start_step: int) -> Iterable[dict[str, Any]]:
+        """Load training batches."""
+        return train_loader(
+            self.recipe,
+            self.sources,
+            start_step=start_step,
+            rank=self.accelerator.process_index,
+            world_size=self.accelerator.num_processes,
+        )
+
+    def validation_batches(self, sources: Mapping[str, SourceDataset]) -> Iterable[dict[str, Any]]:
+        """Load images to measure on."""
+        return evaluation_loader(
+            self.recipe,
+            sources,
+            rank=self.accelerator.process_index,
+            world_size=self.accelerator.num_processes,
+        )
+
+    def adapt(self, inputs: Inputs, number: int) -> Inputs:
+        """Call models of scenes with (B,) labels, the others with a list of them."""
+        if "image_labels" in inputs:
+            return {"pixel_values": inputs["pixel_values"], "labels": inputs["image_labels"]}
+        return inputs
+
+    def predict(self, network: Any, inputs: Inputs) -> list[dict[str, Any]]:
+        """Predict in pixels of the images as stored."""
+        return self.task.predict(network, inputs, self.recipe)
+
+    def make_evaluator(self) -> TaskEvaluator:
+        """Make the evaluator of the task."""
+        return TaskEvaluator(self.recipe.task, self.class_names)
+
+    def metric_words(self, flat: Mapping[str, float]) -> str:
+        """Write the metrics that results of the task are known by."""
+        shown = HEADLINES[self.recipe.task].items()
+        return ", ".join(f"{heading} {100 * flat[name]:.2f}" for name, heading in shown)
+
+    def evaluate(self, step: int, num_kept: int = 0) -> tuple[dict[str, Any], PredictedImages]:
+        """Measure, and keep the network where it is the best so far."""
+        metrics, kept = super().evaluate(step, num_kept)
+        if not self.recipe.data.evaluate or step == 0:
+            return metrics, kept
+        network = whole_network(self.accelerator, self.prepared.model)
+        on_main_process(self.accelerator, lambda: self._keep_best(network, step, metrics))
+        return metrics, kept
+
+    def write_results(
+        self, network: PreTrainedModel, metrics: Mapping[str, Any], kept: PredictedImages
+    ) -> str:
+        """Write metrics, pictures and model."""
+        write_results(self.recipe, self.folder, network, step=self.step, metrics=metrics, kept=kept)
+        return results_text(self.recipe, self.folder, metrics)
+
+    def write_snapshot(self, folder: Path, *, network: PreTrainedModel, step: int) -> None:
+        """Write the model as it is now."""
+        write_model(self.recipe, network, folder / "model", step=step, metrics={})
+
+    def _keep_best(self, network: PreTrainedModel, step: int, metrics: Mapping[str, Any]) -> None:
+        name = headline(self.recipe.task)
+        best = self.folder.read_metrics().get("best", {}).get(name, -math.inf)
+        if metrics[name] > best:
+            write_best(self.recipe, self.folder, network, step=step, metrics=metrics)
