@@ -26,6 +26,7 @@ from mtp_hf.dataset_scripts._readers import (
 CLASS_FILES = ("classes.txt", "labels/classes.txt", "class_names.txt", "obj.names")
 MISSING_LABELS = ("empty", "error")
 TIFF_SUFFIXES = (".tif", ".tiff")
+NUM_COLORS = 3
 MOST_BANDS = 4  # that a picture can have without being told which ones are its colours
 
 
@@ -42,6 +43,12 @@ class OwnConfig(FilesConfig):
     class_names: list[str] | None = None
     bands: list[int] | None = None
 
+    def check_options(self) -> None:
+        """Refuse bands that are no picture."""
+        super().check_options()
+        if self.bands is not None and len(self.bands) != NUM_COLORS:
+            raise ValueError(f"bands={self.bands}; expected the numbers of {NUM_COLORS}")
+
 
 @dataclass
 class OwnBoxConfig(OwnConfig):
@@ -53,8 +60,9 @@ class OwnBoxConfig(OwnConfig):
 
     missing_labels: str = "error"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check_options(self) -> None:
+        """Refuse another word for missing labels."""
+        super().check_options()
         if self.missing_labels not in MISSING_LABELS:
             raise ValueError(
                 f"missing_labels={self.missing_labels!r}; expected one of {MISSING_LABELS}"

@@ -247,10 +247,14 @@ def _prompt_box(entry: dict[str, Any], where: str) -> list[float] | None:
 
 
 def _from_coco(annotation: dict[str, Any]) -> dict[str, Any]:
-    """The keys of a pickle entry; the box of a COCO file is that of the mask, not the prompt."""
+    """The keys of a pickle entry.
+
+    The box of a COCO file is that of the mask; `make-sota-rbb` writes the prompt as well.
+    """
     return {
         "mask": annotation.get("segmentation"),
         "category": annotation["category_name"],
+        "rhbox": annotation.get("rhbox"),
         "iscrowd": annotation.get("iscrowd", 0),
     }
 

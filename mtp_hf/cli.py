@@ -13,6 +13,10 @@ from collections.abc import Sequence
 COMMANDS = {
     "convert": ("mtp_hf.conversion.command", "turn original checkpoints into folders, and back"),
     "data": ("mtp_hf.datasets_command.command", "look at data sets, convert and push them"),
+    "make-sota-rbb": (
+        "mtp_hf.dataset_scripts.make_sota_rbb",
+        "make the masks of SOTA-RBB from the rotated boxes of DOTA-2.0",
+    ),
     "push": ("mtp_hf.hub.push_command", "push a finished run to the Hub"),
 }
 

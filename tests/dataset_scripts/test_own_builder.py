@@ -49,9 +49,19 @@ def test_a_class_file_that_is_no_text_is_named(tmp_path):
     assert read_class_file(tmp_path / "nowhere") is None
 
 
-def test_what_missing_labels_are_is_one_of_two():
-    with pytest.raises(ValueError, match="missing_labels='skip'; expected one of"):
-        OwnBoxConfig(name="all", missing_labels="skip")
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"missing_labels": "skip"}, "missing_labels='skip'; expected one of"),
+        ({"bands": [1, 2]}, r"bands=\[1, 2\]; expected the numbers of 3"),
+        ({"on_error": "ignore"}, "on_error='ignore'"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(load, tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        OwnBoxConfig(name="all", **options)
+    with pytest.raises(ValueError, match=message):
+        load("voc_folder", write_voc(tmp_path / "mine"), **options)
 
 
 def test_names_of_a_file_that_is_skipped_are_not_classes(load, tmp_path):
