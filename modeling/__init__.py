@@ -13,6 +13,7 @@ modeling_dense_prediction  what labels pixels: modeling_upernet_rs, modeling_sia
 layers_*, ops_*       convolution blocks, initial values; functions without parameters
 auto_classes          Auto classes of tasks that transformers has none for
 image_processing_*    images to network input, predictions back to image pixels
+image_sizes           heights and widths as callers give them
 convert_*             original weights under our names (stays at home)
 """
 

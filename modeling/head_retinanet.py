@@ -15,7 +15,7 @@ from torchvision.ops import batched_nms, box_iou, sigmoid_focal_loss
 
 from .head_box import DetectionSelection
 from .layers_conv import KaimingConv2d
-from .ops_anchors import AnchorGenerator, anchors_valid
+from .ops_anchors import AnchorGenerator, anchors_valid, order_by_anchor
 from .ops_box_coders import DeltaXYWHCoder
 from .ops_matching import NEGATIVE, match_boxes
 
@@ -106,8 +106,8 @@ class RetinaNetHead(nn.Module):
                 class_hidden = nn.functional.relu(conv(class_hidden))
             for conv in self.box_convs:
                 box_hidden = nn.functional.relu(conv(box_hidden))
-            logits.append(_by_anchor(self.classifier(class_hidden), self.num_labels))
-            deltas.append(_by_anchor(self.regressor(box_hidden), 4))
+            logits.append(order_by_anchor(self.classifier(class_hidden), self.num_labels))
+            deltas.append(order_by_anchor(self.regressor(box_hidden), 4))
         sizes = [(feature.shape[-2], feature.shape[-1]) for feature in features]
         anchors = self.anchors.grid(sizes, features[0].device)
         return AnchorPredictions(logits, deltas, anchors, sizes)
@@ -230,8 +230,3 @@ def _branch(hidden_size: int, num_convs: int) -> nn.ModuleList:
     return nn.ModuleList(
         KaimingConv2d(hidden_size, hidden_size, 3, padding=1) for _ in range(num_convs)
     )
-
-
-def _by_anchor(x: torch.Tensor, num_values: int) -> torch.Tensor:
-    """Bring (B, A * D, H, W) into the order of the anchors: (B, H * W * A, D)."""
-    return x.permute(0, 2, 3, 1).reshape(len(x), -1, num_values)

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torchvision.ops import batched_nms, box_iou
 
-from .ops_anchors import AnchorGenerator, anchors_inside, anchors_valid
+from .ops_anchors import AnchorGenerator, anchors_inside, anchors_valid, order_by_anchor
 from .ops_box_coders import DeltaXYWHCoder, MidpointOffsetCoder
 from .ops_matching import match_boxes, sample_balanced
 from .ops_rotated_boxes import rotated_boxes_to_boxes
@@ -122,11 +122,8 @@ class RPNHead(nn.Module):
         logits, deltas = [], []
         for feature in features:
             hidden = nn.functional.relu(self.conv(feature))
-            batch = len(hidden)
-            # (B, A, H, W) -> (B, HWA): the order of the anchors
-            logits.append(self.objectness(hidden).permute(0, 2, 3, 1).reshape(batch, -1))
-            levels = self.regressor(hidden).permute(0, 2, 3, 1)
-            deltas.append(levels.reshape(batch, -1, self.coder.num_deltas))
+            logits.append(order_by_anchor(self.objectness(hidden), 1).squeeze(-1))
+            deltas.append(order_by_anchor(self.regressor(hidden), self.coder.num_deltas))
         sizes = [(feature.shape[-2], feature.shape[-1]) for feature in features]
         return RPNPredictions(logits, deltas, self.anchors.grid(sizes, features[0].device), sizes)
 

@@ -11,7 +11,7 @@ One class for boxes and one for masks, because pipelines choose by the methods t
 Source: test pipelines of the original detectors (original spec 3.2, 3.3, 7.8).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -19,13 +19,11 @@ from torch import Tensor
 from transformers import AutoImageProcessor
 
 from .image_processing_mtp import MTPImageProcessor
+from .image_sizes import Size, Sizes, read_size, read_sizes
 from .modeling_outputs import DetectionOutput
 from .ops_boxes import rescale_boxes
 from .ops_masks import paste_masks
 from .ops_rotated_boxes import rescale_rotated_boxes
-
-Size = tuple[int, int]
-TargetSizes = Tensor | Sequence[Sequence[int]] | None
 
 
 class DetectionImageProcessor(MTPImageProcessor):
@@ -40,7 +38,7 @@ class DetectionImageProcessor(MTPImageProcessor):
         self,
         outputs: DetectionOutput,
         threshold: float = 0.5,
-        target_sizes: TargetSizes = None,
+        target_sizes: Sizes | None = None,
     ) -> list[dict[str, Tensor]]:
         """Bring horizontal boxes to the images.
 
@@ -58,7 +56,7 @@ class DetectionImageProcessor(MTPImageProcessor):
         self,
         outputs: DetectionOutput,
         threshold: float = 0.5,
-        target_sizes: TargetSizes = None,
+        target_sizes: Sizes | None = None,
     ) -> list[dict[str, Tensor]]:
         """Bring rotated boxes to the images: as above, but `rotated_boxes` (n, 5)."""
         return _move(outputs, "rotated_boxes", rescale_rotated_boxes, threshold, target_sizes)
@@ -74,7 +72,7 @@ class InstanceSegmentationImageProcessor(MTPImageProcessor):
         outputs: DetectionOutput,
         threshold: float = 0.5,
         mask_threshold: float = 0.5,
-        target_sizes: TargetSizes = None,
+        target_sizes: Sizes | None = None,
         return_binary_maps: bool = False,
         **kwargs: object,
     ) -> list[dict[str, Any]]:
@@ -94,7 +92,8 @@ class InstanceSegmentationImageProcessor(MTPImageProcessor):
             `label_id`, `score`.
         """
         found = _move(outputs, "boxes", rescale_boxes, threshold, target_sizes)
-        targets = _sizes(outputs["sizes"] if target_sizes is None else target_sizes)
+        sizes = outputs["sizes"] if target_sizes is None else target_sizes
+        targets = [read_size(size) for size in sizes]
         results = []
         for image, (each, (height, width)) in enumerate(zip(found, targets, strict=True)):
             probs = outputs["mask_probs"][image, : len(each["boxes"])]  # best first: what is kept
@@ -119,17 +118,15 @@ def _move(
     name: str,
     rescale: Callable[[Tensor, Size, Size], Tensor],
     threshold: float,
-    target_sizes: TargetSizes,
+    target_sizes: Sizes | None,
 ) -> list[dict[str, Tensor]]:
     """Drop what fills the batch up and what scores low, and rescale the boxes called `name`."""
     if outputs.get(name) is None:
         raise ValueError(
             f"the output has no {name}: it comes from another kind of model, or from labels"
         )
-    contents = _sizes(outputs["sizes"])
-    targets = contents if target_sizes is None else _sizes(target_sizes)
-    if len(targets) != len(contents):
-        raise ValueError(f"{len(contents)} images but {len(targets)} target_sizes")
+    contents = [read_size(size) for size in outputs["sizes"]]
+    targets = read_sizes(target_sizes, contents, "target_sizes")
     found = []
     for image, (content, target) in enumerate(zip(contents, targets, strict=True)):
         scores, labels = outputs["scores"][image], outputs["labels"][image]
@@ -137,10 +134,6 @@ def _move(
         boxes = rescale(outputs[name][image][keep], content, target)
         found.append({"scores": scores[keep], "labels": labels[keep], name: boxes})
     return found
-
-
-def _sizes(sizes: Tensor | Sequence[Sequence[int]]) -> list[Size]:
-    return [(int(height), int(width)) for height, width in sizes]
 
 
 # Under their own names instead of a config, as `MTPImageProcessor`.

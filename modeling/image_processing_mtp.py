@@ -17,10 +17,9 @@ from transformers import AutoImageProcessor, BatchFeature, ImagesKwargs
 from transformers.image_processing_backends import TorchvisionBackend
 from transformers.image_utils import PILImageResampling, SizeDict
 
+from .image_sizes import Size, Sizes, read_size
 from .ops_boxes import rescale_boxes
 from .ops_rotated_boxes import rescale_rotated_boxes
-
-Size = tuple[int, int]
 
 
 class MTPImageProcessorKwargs(ImagesKwargs, total=False):
@@ -98,8 +97,8 @@ class MTPImageProcessor(TorchvisionBackend):
     def post_process(
         self,
         predictions: list[dict[str, dict[str, Tensor]]],
-        sizes: Tensor | list[Size],
-        target_sizes: Tensor | list[Size],
+        sizes: Sizes,
+        target_sizes: Sizes,
         score_threshold: float = 0.0,
     ) -> list[dict[str, dict[str, Tensor]]]:
         """Bring predictions made in pixels of the network input to pixels of other images.
@@ -118,7 +117,7 @@ class MTPImageProcessor(TorchvisionBackend):
         """
         converted = []
         for tasks, size, target in zip(predictions, sizes, target_sizes, strict=True):
-            content, wanted = _pair(size), _pair(target)
+            content, wanted = read_size(size), read_size(target)
             converted.append(
                 {
                     task: _convert(prediction, content, wanted, score_threshold)
@@ -182,11 +181,6 @@ def _check_range(image: Tensor) -> None:
 
 def _height_width(image: Tensor) -> Size:
     return int(image.shape[-2]), int(image.shape[-1])
-
-
-def _pair(size: Tensor | Size) -> Size:
-    height, width = (int(side) for side in size)
-    return height, width
 
 
 # Under its own name instead of a config: a config imported here would travel with the processor,

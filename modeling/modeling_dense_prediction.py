@@ -16,11 +16,10 @@ from transformers.modeling_outputs import BackboneOutput
 
 from .backbones import run_backbone
 from .head_upernet import SegmentationClassifier
+from .image_sizes import Size, Sizes, read_size, read_sizes
 from .layers_initialization import init_layer, init_normal
 from .modeling_outputs import DensePredictionOutput
 from .ops_sliding_windows import slide_windows
-
-Size = tuple[int, int]
 
 
 class DensePredictionModel(PreTrainedModel):
@@ -72,8 +71,8 @@ class DensePredictionModel(PreTrainedModel):
     def predict_maps(
         self,
         images: tuple[Tensor, ...],
-        sizes: Sequence[Size] | Tensor | None = None,
-        target_sizes: Sequence[Size] | Tensor | None = None,
+        sizes: Sizes | None = None,
+        target_sizes: Sizes | None = None,
         *,
         window: Size | None = None,
         stride: Size | None = None,
@@ -92,9 +91,9 @@ class DensePredictionModel(PreTrainedModel):
         """
         if (window is None) != (stride is None):
             raise ValueError(f"window {window} and stride {stride}: give both or none")
-        padded = _size(images[0].shape[-2:])
-        contents = [padded] * len(images[0]) if sizes is None else [_size(s) for s in sizes]
-        targets = contents if target_sizes is None else [_size(s) for s in target_sizes]
+        padded = read_size(images[0].shape[-2:])
+        contents = read_sizes(sizes, [padded] * len(images[0]))
+        targets = read_sizes(target_sizes, contents, "target_sizes")
         if window is None or stride is None:
             logits = self(*images, return_dict=True).logits
             return self.classifier.predict(logits, padded, contents, targets)
@@ -150,8 +149,3 @@ def check_backbone_channels(config: PreTrainedConfig, channels: Sequence[int], l
             f"the backbone {kind} makes {len(channels)} map(s), but {type(config).__name__} needs "
             f"{least}: name them with out_indices or out_features of its configuration"
         )
-
-
-def _size(size: Tensor | Sequence[int]) -> Size:
-    height, width = (int(side) for side in size)
-    return height, width

@@ -8,7 +8,7 @@ Source: original spec 3.0, 3.2, 3.3; names of `labels` as in the pretraining mod
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
@@ -17,11 +17,10 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.utils import can_return_tuple
 
 from .backbones import build_backbone, run_backbone
+from .image_sizes import Size, Sizes, read_size, read_sizes
 from .modeling_outputs import DetectionOutput
 from .ops_boxes import rescale_boxes
 
-Size = tuple[int, int]
-Sizes = torch.Tensor | Sequence[torch.Tensor | Sequence[int]]
 Features = tuple[torch.Tensor, ...]
 Detections = dict[str, torch.Tensor]
 
@@ -89,7 +88,7 @@ class DetectionPreTrainedModel(PreTrainedModel):
         Raises:
             ValueError: Labels are too few, lack an annotation or name a class that is not there.
         """
-        padded_size = _size(pixel_values.shape[-2:])
+        padded_size = read_size(pixel_values.shape[-2:])
         found = self._run_backbone(
             pixel_values,
             output_hidden_states=output_hidden_states,
@@ -98,7 +97,7 @@ class DetectionPreTrainedModel(PreTrainedModel):
         features: Features = found.feature_maps
         values: dict[str, Any]
         if labels is None:
-            contents = _sizes(sizes, [padded_size] * len(pixel_values))
+            contents = read_sizes(sizes, [padded_size] * len(pixel_values))
             values = self._stack(self._detect(features, contents))
             values["sizes"] = torch.tensor(contents, device=pixel_values.device)
         else:
@@ -129,17 +128,23 @@ class DetectionPreTrainedModel(PreTrainedModel):
             B dicts `scores` (n,), `labels` (n,), and `boxes` (n, 4) or `rotated_boxes` (n, 5), and
             `masks` (n, height, width) bool where the model has them; best first.
         """
-        contents = _sizes(sizes, [_size(pixel_values.shape[-2:])] * len(pixel_values))
-        targets = _sizes(target_sizes, contents)
+        contents = read_sizes(sizes, [read_size(pixel_values.shape[-2:])] * len(pixel_values))
+        targets = read_sizes(target_sizes, contents, "target_sizes")
         found = self._detect(self._run_backbone(pixel_values).feature_maps, contents)
         return [self._to_image(*each) for each in zip(found, contents, targets, strict=True)]
 
     def _losses(self, features: Features, targets: list[dict]) -> dict[str, torch.Tensor]:
-        """Compute the named losses of B targets with `size` and the keys of `label_names`."""
+        """Compute the named losses of B targets with `size` and the keys of `label_names`.
+
+        Subclasses define it.
+        """
         raise NotImplementedError
 
     def _detect(self, features: Features, sizes: list[Size]) -> list[Detections]:
-        """Return B dicts `scores`, `labels`, `boxes` and what else the detector finds."""
+        """Return B dicts `scores`, `labels`, `boxes` and what else the detector finds.
+
+        Subclasses define it.
+        """
         raise NotImplementedError
 
     def _to_image(self, found: Detections, size: Size, target_size: Size) -> Detections:
@@ -177,7 +182,7 @@ class DetectionPreTrainedModel(PreTrainedModel):
                     f"{type(self).__name__} learns from"
                 )
             target: dict[str, Any] = {key: label[name] for key, name in self.label_names.items()}
-            targets.append({"size": _size(label.get("size", padded_size)), **target})
+            targets.append({"size": read_size(label.get("size", padded_size)), **target})
         classes = torch.cat([target["labels"] for target in targets])
         num_labels: Any = self.config.num_labels
         if len(classes) and not 0 <= int(classes.min()) <= int(classes.max()) < num_labels:
@@ -208,17 +213,3 @@ class DetectionPreTrainedModel(PreTrainedModel):
             name = next(name for name, each in self.named_modules() if each is module)
             start = next(how for pattern, how in self.starts if re.fullmatch(pattern, name))
             start(module)
-
-
-def _size(size: torch.Tensor | Sequence[int]) -> Size:
-    height, width = (int(x) for x in size)
-    return height, width
-
-
-def _sizes(sizes: Sizes | None, default: list[Size]) -> list[Size]:
-    """Read one size for each image, from a tensor (B, 2) or a list."""
-    if sizes is None:
-        return default
-    if len(sizes) != len(default):
-        raise ValueError(f"{len(default)} images but {len(sizes)} sizes")
-    return [_size(size) for size in sizes]

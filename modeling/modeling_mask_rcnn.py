@@ -8,7 +8,8 @@ Source: He et al. 2017; original spec 2.4.
 from transformers import AutoModelForInstanceSegmentation
 
 from .configuration_mask_rcnn import MaskRCNNConfig
-from .modeling_detection import Detections, Size
+from .image_sizes import Size
+from .modeling_detection import Detections
 from .modeling_two_stage import TwoStageDetectionModel
 from .ops_masks import paste_masks
 

@@ -7,7 +7,6 @@ sets. B images, L levels, K foreground classes of a set.
 Source: Wang et al. 2024 (MTP), section III; original spec 2.1-2.7.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -18,13 +17,13 @@ from .backbones import build_backbone
 from .configuration_mtp import MTPPreTrainingConfig
 from .decoder_two_stage import build_two_stage_decoder
 from .head_upernet import SegmentationClassifier, UPerNetDecoder
+from .image_sizes import Size, Sizes, read_size, read_sizes
 from .layers_initialization import init_layer
 from .modeling_outputs import MTPPreTrainingOutput
 from .ops_boxes import rescale_boxes
 from .ops_masks import paste_masks
 from .ops_rotated_boxes import rescale_rotated_boxes
 
-Size = tuple[int, int]
 Labels = list[dict]
 # Labels that each detection task reads, as the two-stage decoder names them.
 _TARGET_KEYS = {
@@ -97,7 +96,7 @@ class MTPForPreTraining(PreTrainedModel):
             return MTPPreTrainingOutput(feature_maps=features)
         if len(labels) != len(pixel_values):
             raise ValueError(f"{len(pixel_values)} images but {len(labels)} labels")
-        padded_size = _size(pixel_values.shape[-2:])
+        padded_size = read_size(pixel_values.shape[-2:])
         losses: dict[str, torch.Tensor] = {}
         for task in self.decoders:
             groups = self._groups([label["dataset"] for label in labels], task)
@@ -117,8 +116,8 @@ class MTPForPreTraining(PreTrainedModel):
         self,
         pixel_values: torch.Tensor,
         datasets: str | list[str],
-        sizes: list[Size] | None = None,
-        target_sizes: list[Size] | None = None,
+        sizes: Sizes | None = None,
+        target_sizes: Sizes | None = None,
     ) -> list[dict[str, dict[str, torch.Tensor]]]:
         """Predict every task of the data set named for each image.
 
@@ -134,9 +133,9 @@ class MTPForPreTraining(PreTrainedModel):
             `labels`, `rotated_boxes` (n, 5). In pixels of the target size, best first.
         """
         names = [datasets] * len(pixel_values) if isinstance(datasets, str) else list(datasets)
-        padded_size = _size(pixel_values.shape[-2:])
-        contents = [_size(s) for s in sizes] if sizes is not None else [padded_size] * len(names)
-        targets = [_size(s) for s in target_sizes] if target_sizes is not None else contents
+        padded_size = read_size(pixel_values.shape[-2:])
+        contents = read_sizes(sizes, [padded_size] * len(names))
+        targets = read_sizes(target_sizes, contents, "target_sizes")
         features = self.backbone(pixel_values).feature_maps
         predictions: list[dict] = [{} for _ in names]
         for task, decoder in self.decoders.items():
@@ -202,7 +201,7 @@ class MTPForPreTraining(PreTrainedModel):
             if self.config.original_losses:
                 # Kept (quirk 8): the original pads the images to the fixed size but the maps only
                 # to the next multiple of 32, and squeezes the logits of the whole canvas onto them.
-                sizes = [_size(labels[i].get("size", maps.shape[-2:])) for i in images]
+                sizes = [read_size(labels[i].get("size", maps.shape[-2:])) for i in images]
                 height = -(-max(size[0] for size in sizes) // 32) * 32
                 width = -(-max(size[1] for size in sizes) // 32) * 32
                 maps = maps[:, :height, :width]
@@ -223,7 +222,7 @@ class MTPForPreTraining(PreTrainedModel):
         place = {image: i for i, image in enumerate(used)}
         targets = [
             {
-                "size": _size(labels[i].get("size", padded_size)),
+                "size": read_size(labels[i].get("size", padded_size)),
                 **{key: _annotation(labels[i], name) for key, name in _TARGET_KEYS[task].items()},
             }
             for i in used
@@ -290,11 +289,6 @@ def _annotation(label: dict, name: str) -> torch.Tensor:
             "which the tasks of this data set need"
         )
     return label[name]
-
-
-def _size(size: torch.Tensor | Sequence[int]) -> Size:
-    height, width = (int(x) for x in size)
-    return height, width
 
 
 def _take(features: tuple[torch.Tensor, ...], images: list[int]) -> tuple[torch.Tensor, ...]:

@@ -12,8 +12,9 @@ from transformers import AutoModelForObjectDetection
 from .configuration_retinanet import RetinaNetConfig
 from .head_box import DetectionSelection
 from .head_retinanet import AnchorLabelling, RetinaNetHead
+from .image_sizes import Size
 from .layers_initialization import init_normal, init_rare, init_xavier
-from .modeling_detection import DetectionPreTrainedModel, Detections, Features, Size
+from .modeling_detection import DetectionPreTrainedModel, Detections, Features
 from .neck_fpn import FeaturePyramidNetwork
 from .ops_anchors import AnchorGenerator
 

@@ -15,9 +15,9 @@ from .backbones import build_backbone
 from .configuration_siamese_unet import SiameseUNetConfig
 from .head_unet import UNetDecoder
 from .head_upernet import SegmentationClassifier
+from .image_sizes import Size, Sizes
 from .modeling_dense_prediction import (
     DensePredictionModel,
-    Size,
     check_backbone_channels,
     stack_label_maps,
 )
@@ -95,8 +95,8 @@ class SiameseUNetForChangeDetection(DensePredictionModel):
         self,
         pixel_values: Tensor,
         pixel_values_post: Tensor,
-        sizes: Sequence[Size] | Tensor | None = None,
-        target_sizes: Sequence[Size] | Tensor | None = None,
+        sizes: Sizes | None = None,
+        target_sizes: Sizes | None = None,
         *,
         window: Size | None = None,
         stride: Size | None = None,

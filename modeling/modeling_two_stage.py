@@ -13,8 +13,9 @@ import torch
 
 from .configuration_two_stage import TwoStageConfig
 from .decoder_two_stage import build_two_stage_decoder
+from .image_sizes import Size
 from .layers_initialization import init_kaiming, init_normal, init_xavier
-from .modeling_detection import DetectionPreTrainedModel, Detections, Features, Size
+from .modeling_detection import DetectionPreTrainedModel, Detections, Features
 
 _ONE_SET = "all"  # the decoder can serve several data sets; here is one
 

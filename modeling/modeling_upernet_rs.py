@@ -16,9 +16,9 @@ from transformers.utils import can_return_tuple
 from .backbones import build_backbone
 from .configuration_upernet_rs import UperNetRSConfig
 from .head_upernet import SegmentationClassifier, UPerNetDecoder
+from .image_sizes import Size, Sizes
 from .modeling_dense_prediction import (
     DensePredictionModel,
-    Size,
     check_backbone_channels,
     stack_label_maps,
 )
@@ -79,8 +79,8 @@ class UperNetRSForSemanticSegmentation(DensePredictionModel):
     def predict(
         self,
         pixel_values: Tensor,
-        sizes: Sequence[Size] | Tensor | None = None,
-        target_sizes: Sequence[Size] | Tensor | None = None,
+        sizes: Sizes | None = None,
+        target_sizes: Sizes | None = None,
         *,
         window: Size | None = None,
         stride: Size | None = None,

@@ -65,6 +65,19 @@ def anchors_valid(
     return torch.cat(flags)
 
 
+def order_by_anchor(maps: torch.Tensor, num_values: int) -> torch.Tensor:
+    """Bring what a convolution says of each anchor into the order of `AnchorGenerator.grid`.
+
+    Args:
+        maps: (B, A D, H, W).
+        num_values: D, told of each anchor.
+
+    Returns:
+        (B, H W A, D).
+    """
+    return maps.permute(0, 2, 3, 1).reshape(len(maps), -1, num_values)
+
+
 @dataclass(frozen=True)
 class AnchorGenerator:
     """Make the anchors of a pyramid; every level has the same shapes in units of its stride.

@@ -3,7 +3,12 @@
 import pytest
 import torch
 
-from mtp_hf.modeling.ops_anchors import AnchorGenerator, anchors_inside, anchors_valid
+from mtp_hf.modeling.ops_anchors import (
+    AnchorGenerator,
+    anchors_inside,
+    anchors_valid,
+    order_by_anchor,
+)
 
 GENERATOR = AnchorGenerator((4, 8), (2, 4), (0.25, 1))
 
@@ -77,3 +82,9 @@ def test_an_image_counts_as_padded_to_a_multiple_of_the_divisor():
     valid = anchors_valid([(4, 3)], [4], (9, 5), num_anchors=1, pad_divisor=6).view(4, 3)
     assert valid.sum() == 6 and valid[:3, :2].all()
     assert anchors_valid([(4, 3)], [4], (9, 5), num_anchors=1, pad_divisor=16).all()
+
+
+def test_channels_become_cells_row_by_row_and_anchor_by_anchor():
+    maps = torch.arange(2 * 2 * 3).view(1, 6, 1, 2)  # two anchors with three values, two cells
+    expected = [[0, 2, 4], [6, 8, 10], [1, 3, 5], [7, 9, 11]]
+    assert order_by_anchor(maps, 3).tolist() == [expected]
