@@ -11,6 +11,7 @@ from torch.nn import functional as F  # noqa: N812
 from torchvision.transforms import v2 as tv
 
 from mtp_hf.data.library_randomness import seeded_libraries
+from mtp_hf.data.transforms import check_probability
 
 
 class BatchMix:
@@ -41,16 +42,15 @@ class BatchMix:
                 f"mixup_alpha {mixup_alpha} and cutmix_alpha {cutmix_alpha}: expected numbers "
                 ">= 0, and not both 0"
             )
-        for name, value in (("", probability), ("cutmix_", cutmix_probability)):
-            if not 0.0 <= value <= 1.0:
-                raise ValueError(f"{name}probability {value} is not in 0..1")
         self.num_classes = num_classes
-        self.probability = probability
+        self.probability = check_probability("mixing", probability)
         # One that is not wanted is never drawn; its alpha is there because it must be positive.
         self.mixup = tv.MixUp(alpha=mixup_alpha or 1.0, num_classes=num_classes)
         self.cutmix = tv.CutMix(alpha=cutmix_alpha or 1.0, num_classes=num_classes)
         self.cutmix_probability = (
-            cutmix_probability if mixup_alpha and cutmix_alpha else float(cutmix_alpha > 0)
+            check_probability("CutMix", cutmix_probability)
+            if mixup_alpha and cutmix_alpha
+            else float(cutmix_alpha > 0)
         )
 
     def __call__(

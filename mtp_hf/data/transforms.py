@@ -38,6 +38,13 @@ class RejectedSampleError(Exception):
     """No instance of this image survived the transforms: another image takes its place."""
 
 
+def check_probability(name: str, value: float) -> float:
+    """Return a probability of a transform, or raise where it is not in 0..1."""
+    if not 0.0 <= value <= 1.0:
+        raise ValueError(f"{name} probability {value} is not in 0..1")
+    return value
+
+
 class Compose:
     """Apply transforms one after the other with one generator."""
 
@@ -77,9 +84,7 @@ class RandomFlip:
         probability: float = 0.75,
         directions: Sequence[str] = ("horizontal", "vertical", "diagonal"),
     ) -> None:
-        if not 0.0 <= probability <= 1.0:
-            raise ValueError(f"flip probability {probability} is not in 0..1")
-        self.probability = probability
+        self.probability = check_probability("flip", probability)
         self.directions = tuple(directions)
 
     def __call__(self, sample: RawSample, rng: np.random.Generator) -> RawSample:
@@ -140,9 +145,14 @@ class RandomCrop:
         max_class_ratio: Largest share of one class among the labelled pixels of the window. While
             it is not below that, or there is one class only, the window is drawn again, ten times
             at most. None does not look.
+
+    Raises:
+        ValueError: A ratio that is not between 0 and 1.
     """
 
     def __init__(self, size: int, max_class_ratio: float | None = None) -> None:
+        if max_class_ratio is not None and not 0.0 < max_class_ratio < 1.0:
+            raise ValueError(f"max_class_ratio {max_class_ratio} is not between 0 and 1; or None")
         self.size = size
         self.max_class_ratio = max_class_ratio
 

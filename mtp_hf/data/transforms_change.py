@@ -9,7 +9,14 @@ from mtp_hf.data.geometry import flip
 from mtp_hf.data.geometry_rotation import rotate, turn_quarters
 from mtp_hf.data.photometric import PhotometricDistortion
 from mtp_hf.data.schema import RawSample
-from mtp_hf.data.transforms import Compose, RandomCrop, ResizePictures, Transform, finalize
+from mtp_hf.data.transforms import (
+    Compose,
+    RandomCrop,
+    ResizePictures,
+    Transform,
+    check_probability,
+    finalize,
+)
 
 
 class RandomTurn:
@@ -28,8 +35,8 @@ class RandomTurn:
         turn_probability: float = 0.5,
         max_angle_deg: float = 20.0,
     ) -> None:
-        self.rotate_probability = rotate_probability
-        self.turn_probability = turn_probability
+        self.rotate_probability = check_probability("rotation", rotate_probability)
+        self.turn_probability = check_probability("turn", turn_probability)
         self.max_angle_deg = max_angle_deg
 
     def __call__(self, sample: RawSample, rng: np.random.Generator) -> RawSample:
@@ -50,9 +57,7 @@ class ExchangeDates:
     """
 
     def __init__(self, probability: float = 0.5) -> None:
-        if not 0.0 <= probability <= 1.0:
-            raise ValueError(f"exchange probability {probability} is not in 0..1")
-        self.probability = probability
+        self.probability = check_probability("exchange", probability)
 
     def __call__(self, sample: RawSample, rng: np.random.Generator) -> RawSample:
         """Draw and exchange."""

@@ -17,7 +17,7 @@ from torchvision.transforms.v2 import functional as tvf
 from mtp_hf.data.collate import IMAGE_MEAN, IMAGE_STD
 from mtp_hf.data.library_randomness import seeded_libraries
 from mtp_hf.data.schema import RawSample
-from mtp_hf.data.transforms import Compose, RandomFlip, Transform, finalize
+from mtp_hf.data.transforms import Compose, RandomFlip, Transform, check_probability, finalize
 
 _MAX_ERASE_DRAWS = 10
 _LARGEST_MAGNITUDE = 9.99  # at 10 posterizing keeps no bit, which Pillow refuses
@@ -60,11 +60,16 @@ class RandAugment:
         num_operations: Drawn for each image, with replacement.
         magnitude: Mean strength, 10 is the strongest.
         magnitude_std: Standard deviation of the strength.
+
+    Raises:
+        ValueError: The magnitude is not in 0..10.
     """
 
     def __init__(
         self, num_operations: int = 2, magnitude: int = 9, magnitude_std: float = 0.5
     ) -> None:
+        if not 0 <= magnitude <= 10:
+            raise ValueError(f"magnitude {magnitude} of RandAugment is not in 0..10")
         self.transform = rand_augment_transform(
             f"rand-m{magnitude}-n{num_operations}-mstd{magnitude_std}-inc1",
             {
@@ -99,7 +104,7 @@ class RandomErasing:
         area_range: tuple[float, float] = (0.02, 1 / 3),
         aspect_range: tuple[float, float] = (0.3, 1 / 0.3),
     ) -> None:
-        self.probability = probability
+        self.probability = check_probability("erasing", probability)
         self.area_range = area_range
         self.log_aspect_range = (np.log(aspect_range[0]), np.log(aspect_range[1]))
 

@@ -16,6 +16,7 @@ from mtp_hf.data.transforms import (
     RandomFlip,
     Resize,
     Transform,
+    check_probability,
     finalize,
 )
 
@@ -38,9 +39,7 @@ class RandomRotate:
         max_angle_deg: float = 180.0,
         quarter_turn_labels: Sequence[int] = (),
     ) -> None:
-        if not 0.0 <= probability <= 1.0:
-            raise ValueError(f"rotation probability {probability} is not in 0..1")
-        self.probability = probability
+        self.probability = check_probability("rotation", probability)
         self.max_angle_deg = max_angle_deg
         self.quarter_turn_labels = torch.tensor(list(quarter_turn_labels), dtype=torch.int64)
 

@@ -80,8 +80,8 @@ def test_a_model_can_be_trained_on_the_shares():
     [
         ({"mixup_alpha": 0.0, "cutmix_alpha": 0.0}, "not both 0"),
         ({"mixup_alpha": -1.0}, "mixup_alpha -1.0"),
-        ({"probability": 1.1}, "^probability 1.1"),
-        ({"cutmix_probability": -0.1}, "cutmix_probability -0.1"),
+        ({"probability": 1.1}, "mixing probability 1.1"),
+        ({"cutmix_probability": -0.1}, "CutMix probability -0.1"),
     ],
 )
 def test_wrong_settings_are_errors(options, message):

@@ -146,6 +146,12 @@ def test_a_share_equal_to_the_limit_is_too_much():
     assert len(draws.asked) == 4
 
 
+@pytest.mark.parametrize("ratio", [0.0, 1.0, 75])
+def test_a_ratio_that_limits_nothing_or_everything_is_an_error(ratio):
+    with pytest.raises(ValueError, match=f"max_class_ratio {ratio}"):
+        RandomCrop(4, max_class_ratio=ratio)
+
+
 def test_windows_of_pairs_are_chosen_by_the_change_map():
     sample = _columns(0, 0, 0, 0, 1, 1)
     sample["change_labels"] = sample.pop("semantic_labels")

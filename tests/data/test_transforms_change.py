@@ -107,8 +107,19 @@ def test_dates_are_exchanged_half_the_time_and_the_map_stays(draw_patches):
         assert out["change_labels"] is sample["change_labels"]
     assert 35 <= exchanged <= 65
     assert ExchangeDates(0.0)(sample, np.random.default_rng(0)) is sample
-    with pytest.raises(ValueError, match="probability -1"):
-        ExchangeDates(-1)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("rotate_probability", "rotation probability -1"),
+        ("turn_probability", "turn probability -1"),
+        ("exchange_probability", "exchange probability -1"),
+    ],
+)
+def test_wrong_probabilities_are_errors(name, message):
+    with pytest.raises(ValueError, match=message):
+        change_train_transforms(**{name: -1})
 
 
 def test_colours_of_the_dates_are_distorted_apart_and_slightly():

@@ -180,6 +180,15 @@ def test_training_transforms_in_published_order_give_whole_samples():
     assert len(plain.transforms) == 3
 
 
+def test_wrong_settings_are_errors():
+    with pytest.raises(ValueError, match="magnitude 11"):
+        classification_train_transforms(magnitude=11)
+    with pytest.raises(ValueError, match="erasing probability 2"):
+        classification_train_transforms(erasing_probability=2)
+    with pytest.raises(ValueError, match="flip probability -0.5"):
+        classification_train_transforms(flip_probability=-0.5)
+
+
 def test_flip_is_horizontal_only():
     transforms = classification_train_transforms(
         64, (1.0, 1.0), num_operations=0, erasing_probability=0.0
