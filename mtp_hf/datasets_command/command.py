@@ -13,6 +13,7 @@ ACTIONS = {
     "check": ("mtp_hf.datasets_command.check_action", "read a data set and tell what is wrong"),
     "show": ("mtp_hf.datasets_command.show_action", "draw a contact sheet of a data set"),
     "convert": ("mtp_hf.datasets_command.convert_action", "write Parquet shards and a card"),
+    "push": ("mtp_hf.datasets_command.push_action", "convert a data set and push it to the Hub"),
 }
 
 

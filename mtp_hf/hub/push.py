@@ -63,13 +63,16 @@ def repo_names(repo: str, namespace: str | None = None) -> dict[str, str]:
     return names
 
 
-def check_access(api: HfApi, names: dict[str, str], *, private: bool) -> None:
+def check_access(
+    api: HfApi, names: dict[str, str], *, private: bool, repo_type: str = "model"
+) -> None:
     """Check that a push would be let in, without changing anything on the Hub.
 
     Args:
         api: client with its token.
         names: see `repo_names`.
         private: the repositories are to be private.
+        repo_type: `model` or `dataset`.
 
     Raises:
         ValueError: no token or not a valid one, no right to write, or a repository that is public.
@@ -91,8 +94,8 @@ def check_access(api: HfApi, names: dict[str, str], *, private: bool) -> None:
     namespaces = [account["name"], *orgs]
     for name in names.values():
         try:
-            is_private = api.repo_info(name).private
-            api.auth_check(name, write=True)
+            is_private = api.repo_info(name, repo_type=repo_type).private
+            api.auth_check(name, repo_type=repo_type, write=True)
         except RepositoryNotFoundError:
             if name.split("/")[0] not in namespaces:
                 raise ValueError(

@@ -4,6 +4,7 @@ import datasets
 import pytest
 
 from tests.datasets_command.made_sets import made_builder  # noqa: F401
+from tests.hub.hub_fixtures import client, hub  # noqa: F401
 
 
 @pytest.fixture(autouse=True)

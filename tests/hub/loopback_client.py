@@ -3,6 +3,7 @@
 import contextlib
 import types
 
+import datasets
 import huggingface_hub
 import pytest
 from huggingface_hub import constants, hf_api
@@ -34,6 +35,9 @@ def client_of(hub, home):
             patch.setattr(constants, name, value)
         patch.setattr(hf_api.api, "endpoint", hub.url)
         patch.setattr(transformers_hub, "_hf_api", None)
+        patch.setattr(datasets.config, "HF_ENDPOINT", hub.url)
+        patch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+        huggingface_hub.HfFileSystem.clear_instance_cache()
         patch.setenv("HF_TOKEN", WRITE_TOKEN)
         # Between its tries the client sleeps for up to 8 seconds.
         patch.setattr(_http, "time", types.SimpleNamespace(sleep=lambda seconds: None))

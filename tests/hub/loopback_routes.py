@@ -2,7 +2,8 @@
 
 A repository is a list of commits; a commit maps paths to contents, bytes for small files and
 `LargeFile` for those that went through LFS. `ROUTES` maps `METHOD /path` to the function that
-answers. Written from what the client sends and expects to read.
+answers. Written from what the client sends and expects to read. Data sets are kept under
+`datasets/NAMESPACE/NAME`, as they are addressed.
 """
 
 import base64
@@ -11,7 +12,9 @@ import hashlib
 import json
 import re
 import threading
+from pathlib import PurePosixPath
 from typing import Any
+from urllib.parse import parse_qs
 
 import yaml
 
@@ -109,7 +112,7 @@ class HubState:
 
     def writable(self, repo: str, token: str | None) -> Repository:
         found = self.readable(repo, token)
-        self.check_may_write(repo.split("/")[0], token)
+        self.check_may_write(_plain(repo).split("/")[0], token)
         return found
 
     def check_may_write(self, namespace: str, token: str | None) -> None:
@@ -119,7 +122,7 @@ class HubState:
 
     def _owns(self, repo: str, token: str | None) -> bool:
         account = self.accounts.get(token or "")
-        return account is not None and repo.split("/")[0] in (account.name, *account.orgs)
+        return account is not None and _plain(repo).split("/")[0] in (account.name, *account.orgs)
 
     def content(self, content: Content) -> bytes:
         return content if isinstance(content, bytes) else self.large_files[content.sha256]
@@ -147,8 +150,9 @@ def create(state: HubState, request: Any) -> Answer:
     asked = json.loads(request.body)
     namespace = asked.get("organization") or state.account(request.token).name
     state.check_may_write(namespace, request.token)
-    repo = f"{namespace}/{asked['name']}"
-    body = {"url": f"{state.url}/{repo}", "name": repo, "id": repo}
+    plain = f"{namespace}/{asked['name']}"
+    repo = f"datasets/{plain}" if asked.get("type") == "dataset" else plain
+    body = {"url": f"{state.url}/{repo}", "name": plain, "id": plain}
     with state.lock:
         if repo in state.repositories:
             return Answer(409, body | {"error": "You already created this model repo"})
@@ -195,8 +199,8 @@ def repo_info(state: HubState, request: Any, repo: str, revision: str | None = N
     card = commit.files.get("README.md", b"")
     data = yaml.safe_load(card.split(b"---\n")[1]) if card.startswith(b"---\n") else {}
     body = {
-        "id": repo,
-        "modelId": repo,
+        "id": _plain(repo),
+        "modelId": _plain(repo),
         "sha": commit.oid,
         "private": found.private,
         "gated": False,
@@ -285,16 +289,53 @@ def commit(state: HubState, request: Any, repo: str, revision: str) -> Answer:
     return Answer(body={"success": True, "commitOid": oid, "commitUrl": url})
 
 
-def tree(state: HubState, request: Any, repo: str, revision: str) -> Answer:
+def tree(state: HubState, request: Any, repo: str, revision: str, folder: str = "") -> Answer:
+    """Files and folders of a folder, with those inside it if asked."""
     files = state.readable(repo, request.token).at(revision).files
-    entries = []
-    for path, content in files.items():
-        size = len(state.content(content))
-        entry = {"type": "file", "path": path, "size": size, "oid": _etag(content)}
-        if isinstance(content, LargeFile):
-            entry["lfs"] = {"oid": content.sha256, "size": size, "pointerSize": 130}
-        entries.append(entry)
+    start = f"{folder.strip('/')}/" if folder.strip("/") else ""
+    inside = {path: content for path, content in files.items() if path.startswith(start)}
+    if start and not inside:
+        raise HubError(404, "EntryNotFound", f"{folder} does not exist")
+    is_deep = request.query.get("recursive", "").lower() in ("true", "1")
+    entries = [
+        _entry(state, path, content)
+        for path, content in inside.items()
+        if is_deep or "/" not in path[len(start) :]
+    ]
+    entries += [
+        {"type": "directory", "path": name, "size": 0, "oid": "0" * 40}
+        for name in _folders(inside)
+        if name.startswith(start) and (is_deep or "/" not in name[len(start) :])
+    ]
     return Answer(body=entries)
+
+
+def paths_info(state: HubState, request: Any, repo: str, revision: str) -> Answer:
+    """What some paths are; those that do not exist are left out."""
+    files = state.readable(repo, request.token).at(revision).files
+    body = request.body.decode()
+    paths = json.loads(body)["paths"] if body.startswith("{") else parse_qs(body)["paths"]
+    folders = _folders(files)
+    entries = [_entry(state, path, files[path]) for path in paths if path in files]
+    entries += [
+        {"type": "directory", "path": path, "size": 0, "oid": "0" * 40}
+        for path in paths
+        if path in folders
+    ]
+    return Answer(body=entries)
+
+
+def _entry(state: HubState, path: str, content: Content) -> dict[str, Any]:
+    size = len(state.content(content))
+    entry = {"type": "file", "path": path, "size": size, "oid": _etag(content)}
+    if isinstance(content, LargeFile):
+        entry["lfs"] = {"oid": content.sha256, "size": size, "pointerSize": 130}
+    return entry
+
+
+def _folders(files: dict[str, Content]) -> list[str]:
+    parents = {parent for path in files for parent in PurePosixPath(path).parents}
+    return sorted(str(parent) for parent in parents if str(parent) != ".")
 
 
 def resolve(state: HubState, request: Any, repo: str, revision: str, path: str) -> Answer:
@@ -330,17 +371,24 @@ def _sha1(text: str) -> str:
     return hashlib.sha1(text.encode()).hexdigest()
 
 
-_REPO = r"([^/]+/[^/]+)"
+def _plain(repo: str) -> str:
+    return repo.removeprefix("datasets/")
+
+
+_REPO = r"((?:datasets/)?[^/]+/[^/]+)"
+_API = rf"/api/(?:models/|(?=datasets/)){_REPO}"
 ROUTES = (
     (r"GET /api/whoami-v2", whoami),
     (r"POST /api/repos/create", create),
     (r"POST /api/validate-yaml", validate_yaml),
-    (rf"GET /api/models/{_REPO}", repo_info),
-    (rf"GET /api/models/{_REPO}/revision/([^/]+)", repo_info),
-    (rf"GET /api/models/{_REPO}/auth-check/write", auth_check),
-    (rf"GET /api/models/{_REPO}/tree/([^/]+)", tree),
-    (rf"POST /api/models/{_REPO}/preupload/([^/]+)", preupload),
-    (rf"POST /api/models/{_REPO}/commit/([^/]+)", commit),
+    (rf"GET {_API}", repo_info),
+    (rf"GET {_API}/revision/([^/]+)", repo_info),
+    (rf"GET {_API}/auth-check/write", auth_check),
+    (rf"GET {_API}/tree/([^/]+)", tree),
+    (rf"GET {_API}/tree/([^/]+)/(.+)", tree),
+    (rf"POST {_API}/paths-info/([^/]+)", paths_info),
+    (rf"POST {_API}/preupload/([^/]+)", preupload),
+    (rf"POST {_API}/commit/([^/]+)", commit),
     (rf"POST /{_REPO}\.git/info/lfs/objects/batch", lfs_batch),
     (r"PUT /_objects/([0-9a-f]{64})", lfs_upload),
     (r"POST /_verify", lfs_verify),

@@ -1,6 +1,7 @@
 """Claims about the Hub of the tests: it answers what the real client takes for a Hub."""
 
 import hashlib
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -96,3 +97,42 @@ def test_faults_wear_off_and_concern_only_what_matches(repo, hub):
 )
 def test_wrong_front_matter_is_refused(card, error):
     assert front_matter_errors(card)[0].startswith(error)
+
+
+def test_a_data_set_is_no_model_of_the_same_name(client, hub):
+    api = HfApi()
+    for repo_type in ("model", "dataset"):
+        api.create_repo("mtp/both", repo_type=repo_type)
+        api.upload_file(
+            path_or_fileobj=repo_type.encode(),
+            path_in_repo="data/kind.txt",
+            repo_id="mtp/both",
+            repo_type=repo_type,
+        )
+    assert set(hub.state.repositories) == {"mtp/both", "datasets/mtp/both"}
+    for repo_type in ("model", "dataset"):
+        files = api.list_repo_files("mtp/both", repo_type=repo_type)
+        assert files == [".gitattributes", "data/kind.txt"]
+        path = api.hf_hub_download("mtp/both", "data/kind.txt", repo_type=repo_type)
+        assert Path(path).read_text() == repo_type
+
+
+def test_folders_are_listed_as_the_hub_lists_them(client, hub):
+    api = HfApi()
+    api.create_repo("mtp/tree", repo_type="dataset")
+    for name in ("a.txt", "data/b.txt", "data/deep/c.txt"):
+        api.upload_file(
+            path_or_fileobj=b"x", path_in_repo=name, repo_id="mtp/tree", repo_type="dataset"
+        )
+
+    def paths(folder=None, **options):
+        found = api.list_repo_tree("mtp/tree", folder, repo_type="dataset", **options)
+        return {entry.path for entry in found}
+
+    assert paths() == {".gitattributes", "a.txt", "data"}
+    assert paths("data") == {"data/b.txt", "data/deep"}
+    assert paths("data", recursive=True) == {"data/b.txt", "data/deep", "data/deep/c.txt"}
+    with pytest.raises(EntryNotFoundError):
+        paths("gone")
+    infos = api.get_paths_info("mtp/tree", ["a.txt", "data", "gone"], repo_type="dataset")
+    assert [info.path for info in infos] == ["a.txt", "data"]
