@@ -5,7 +5,9 @@
 Reads `JPEGImages-{trainval,test}/00001.jpg`, `Annotations/{Horizontal,Oriented} Bounding Boxes/
 00001.xml` and the published lists `ImageSets/Main/{train,val,test}.txt`; folder names may differ in
 case, hyphens, underscores and blanks. A split of whose list no image is there is left out; a test
-split without annotation files has images only.
+split without annotation files has images only. Copies without lists are read by their folders:
+`train` and `validation` are then drawn from the images of `JPEGImages-trainval` with `split_seed`,
+which changes nothing for who trains on both, as MTP does.
 
 A horizontal file may call its box `robndbox`, an oriented one may hold a plain box. Corners keep
 the order of the file, whatever their names say; polygons may leave the image.
@@ -34,12 +36,14 @@ from mtp_hf.dataset_scripts._detection_rows import (
 )
 from mtp_hf.dataset_scripts._files import IMAGE_SUFFIXES, index_files, walk_folders
 from mtp_hf.dataset_scripts._readers import read_image_list
+from mtp_hf.dataset_scripts._splits import draw_split, warn_of_draw
 from mtp_hf.dataset_scripts.class_names import SIOR_CLASSES, normalize_class_name
 from mtp_hf.dataset_scripts.features import detection_features, oriented_detection_features
 
 logger = datasets.utils.logging.get_logger(__name__)
 
 LISTS = {"train": "train.txt", "validation": "val.txt", "test": "test.txt"}
+NUM_IMAGES = {"train": 5862, "validation": 5863}
 # Names of folders without case, hyphens, underscores and blanks.
 IMAGE_FOLDER = r"(jpeg)?images(trainval|test)?"
 ANNOTATION_FOLDER = r"annotations?(trainval|test)?"
@@ -76,17 +80,23 @@ class Dior(FilesBuilder):
             for split, name in LISTS.items()
             if (paths := [path for folder in folders if (path := folder / name).is_file()])
         }
+        ids = {split: sorted(read_image_list(path)) for split, path in lists.items()}
+        ids = ids or self._draw(root, folders)
         for found, expected in (
             (images, "images in 'JPEGImages-trainval' and 'JPEGImages-test'"),
             (annotations, f"xml files in 'Annotations/{KIND_NAMES[self.config.name]}'"),
-            (lists, "lists 'ImageSets/Main/{train,val,test}.txt'"),
+            (ids, "lists 'ImageSets/Main/{train,val,test}.txt'"),
         ):
             if not found:
                 raise FileNotFoundError(
                     f"{root}: {describe_folder(root)}; config {self.config.name!r} expected "
                     f"{expected}"
                 )
-        return self._records(lists, images, annotations)
+        splits = {
+            split: self._records(f"{lists.get(split, root)}, {split}", listed, images, annotations)
+            for split, listed in ids.items()
+        }
+        return {split: records for split, records in splits.items() if records}
 
     def read_annotations(self, record: DetectionRecord) -> dict[str, Any]:
         """Objects of one image, without opening the image.
@@ -110,37 +120,36 @@ class Dior(FilesBuilder):
     def _classes(self) -> ClassNumbers:
         return ClassNumbers(SIOR_CLASSES)
 
-    def _records(
-        self, lists: dict[str, Path], images: dict[str, str], annotations: dict[str, str]
-    ) -> dict[str, list[DetectionRecord]]:
+    def _draw(self, root: Path, folders: list[Path]) -> dict[str, list[str]]:
+        """Image ids of a copy without lists, as far as the names of its folders tell."""
+        test = index_files(_named(folders, IMAGE_FOLDER, "test"), IMAGE_SUFFIXES)
+        both = index_files(_named(folders, IMAGE_FOLDER, "trainval"), IMAGE_SUFFIXES)
         splits = {}
-        for split, path in lists.items():
-            listed = sorted(read_image_list(path))
-            there = [stem for stem in listed if stem in images]
-            if not there:
-                logger.warning(f"{path}: none of its {len(listed)} images is here; split left out")
-                continue
-            if missing := [stem for stem in listed if stem not in images]:
-                report_missing(
-                    f"{path}: {len(missing)} of {len(listed)} images are not here",
-                    missing,
-                    self.config.on_error,
-                )
-            without = [stem for stem in there if stem not in annotations]
-            if split == "test" and len(without) == len(there):
-                logger.warning(f"{path}: no image has an annotation file; read without objects")
-            elif without:
-                kind = f"{self.config.name!r} annotation file"
-                report_missing(
-                    f"{path}: {len(without)} of {len(there)} images have no {kind}",
-                    without,
-                    self.config.on_error,
-                )
-                there = [stem for stem in there if stem in annotations]
-            splits[split] = [
-                DetectionRecord(stem, images[stem], annotations.get(stem)) for stem in there
-            ]
-        return splits
+        if len(both) > 1:
+            splits = draw_split(list(both), NUM_IMAGES, seed=self.config.split_seed)
+            warn_of_draw(root, splits, self.config.split_seed, "no lists in 'ImageSets/Main'")
+        return splits | ({"test": list(test)} if test else {})
+
+    def _records(
+        self, where: str, listed: list[str], images: dict[str, str], annotations: dict[str, str]
+    ) -> list[DetectionRecord]:
+        """Records of the listed images of one split."""
+        there = [stem for stem in listed if stem in images]
+        if not there:
+            logger.warning(f"{where}: none of its {len(listed)} images is here; left out")
+            return []
+        if missing := [stem for stem in listed if stem not in images]:
+            what = f"{where}: {len(missing)} of {len(listed)} images are not here"
+            report_missing(what, missing, self.config.on_error)
+        without = [stem for stem in there if stem not in annotations]
+        if where.endswith("test") and len(without) == len(there):
+            logger.warning(f"{where}: no image has an annotation file; read without objects")
+        elif without:
+            kind = f"{self.config.name!r} annotation file"
+            what = f"{where}: {len(without)} of {len(there)} images have no {kind}"
+            report_missing(what, without, self.config.on_error)
+            there = [stem for stem in there if stem in annotations]
+        return [DetectionRecord(stem, images[stem], annotations.get(stem)) for stem in there]
 
 
 def _annotation_folders(folders: list[Path], kind: str) -> tuple[str, ...]:
@@ -149,9 +158,10 @@ def _annotation_folders(folders: list[Path], kind: str) -> tuple[str, ...]:
     return own if own or kind != "hbb" else _named(folders, ANNOTATION_FOLDER)
 
 
-def _named(folders: list[Path], pattern: str) -> tuple[str, ...]:
+def _named(folders: list[Path], pattern: str, end: str = "") -> tuple[str, ...]:
+    names = [normalize_class_name(folder.name) for folder in folders]
     return tuple(
         str(folder)
-        for folder in folders
-        if re.fullmatch(pattern, normalize_class_name(folder.name))
+        for folder, name in zip(folders, names, strict=True)
+        if re.fullmatch(pattern, name) and name.endswith(end)
     )

@@ -35,7 +35,13 @@ from mtp_hf.dataset_scripts._detection_rows import (
     picture_columns,
     report_missing,
 )
-from mtp_hf.dataset_scripts._files import IMAGE_SUFFIXES, find_root, index_files, walk_folders
+from mtp_hf.dataset_scripts._files import (
+    IMAGE_SUFFIXES,
+    find_folder,
+    find_root,
+    index_files,
+    walk_folders,
+)
 from mtp_hf.dataset_scripts._readers import AnnotationError
 from mtp_hf.dataset_scripts._splits import draw_split, warn_of_draw
 from mtp_hf.dataset_scripts._tiled import ObjectTilesConfig, read_even_tiles
@@ -101,15 +107,15 @@ class Xview(FilesBuilder):
     def find_records(self, root: Path) -> dict[str, Sequence[DetectionRecord]]:
         """Labelled images of the two drawn splits, with their features."""
         top = find_root(root, (IMAGE_FOLDER,))
-        folders = walk_folders(root)
-        files = [p for f in folders for p in sorted(Path(f).iterdir()) if _is_label_file(p)]
-        if top is None or not files:
+        image_folder = find_folder(top, IMAGE_FOLDER) if top else None
+        folders = map(Path, walk_folders(root))
+        files = [p for folder in folders for p in sorted(folder.iterdir()) if _is_label_file(p)]
+        if image_folder is None or not files:
             raise FileNotFoundError(
                 f"{root}: {describe_folder(root)}; expected a folder '{IMAGE_FOLDER}' and the file "
                 "'xView_train.geojson' of xView"
             )
-        image_folders = (f for f in folders if IMAGE_FOLDER in Path(f).relative_to(root).parts)
-        images = index_files(tuple(image_folders), IMAGE_SUFFIXES)
+        images = index_files(walk_folders(image_folder), IMAGE_SUFFIXES)
         labels = read_xview_geojson(files[0])
         stems = self._labelled(files[0], labels, images)
         splits = self._draw(root, stems)

@@ -145,7 +145,7 @@ def test_the_folder_above_is_enough(root, load, tmp_path):
 def test_a_split_without_images_is_left_out(root, load, warnings):
     shutil.rmtree(root / "JPEGImages-test")
     assert set(load(root, split=None)) == {"train", "validation"}
-    assert "test.txt: none of its 1 images is here; split left out" in warnings.text
+    assert "test.txt, test: none of its 1 images is here; left out" in warnings.text
 
 
 def test_a_test_split_without_annotations_has_images_only(root, load, warnings):
@@ -155,7 +155,25 @@ def test_a_test_split_without_annotations_has_images_only(root, load, warnings):
     assert "no image has an annotation file" in warnings.text
 
 
+def test_a_copy_without_lists_is_read_by_its_folders(root, load, warnings):
+    shutil.rmtree(root / "ImageSets")
+    splits = load(root, split=None)
+    assert splits.num_rows == {"train": 1, "validation": 1, "test": 1}
+    assert splits["test"]["image_id"][:] == ["00003"]
+    assert load(root, split="train+validation").num_rows == 2
+    assert "no lists in 'ImageSets/Main'; 1 train, 1 validation images drawn" in warnings.text
+
+
 # Errors
+
+
+def test_folders_that_tell_no_split_need_lists(root, load):
+    (root / "JPEGImages-trainval").rename(root / "JPEGImages")
+    (root / "JPEGImages-test/00003.jpg").rename(root / "JPEGImages/00003.jpg")
+    assert load(root, split=None).num_rows == {"train": 1, "validation": 1, "test": 1}
+    shutil.rmtree(root / "ImageSets")
+    with pytest.raises(FileNotFoundError, match="expected lists 'ImageSets/Main/{train,val,test}"):
+        load(root)
 
 
 @pytest.mark.parametrize(
@@ -163,7 +181,6 @@ def test_a_test_split_without_annotations_has_images_only(root, load, warnings):
     [
         ("JPEGImages-*", "expected images in 'JPEGImages-trainval'"),
         ("Annotations", "expected xml files in 'Annotations/Horizontal Bounding Boxes'"),
-        ("ImageSets", "expected lists 'ImageSets/Main/{train,val,test}.txt'"),
     ],
 )
 def test_a_missing_part_is_an_error_that_says_what_is_there(root, load, folder, message):

@@ -134,6 +134,13 @@ def test_the_label_file_may_lie_elsewhere(root, load, place):
     assert load(root).num_rows == 10
 
 
+def test_images_may_lie_deeper_and_in_another_case(root, load):
+    (root / "train_images").rename(root / "images")
+    (root / "Train_Images").mkdir()
+    (root / "images").rename(root / "Train_Images/train_images")
+    assert load(root).num_rows == 10
+
+
 def test_the_folder_above_is_enough(root, load, tmp_path):
     assert load(tmp_path).num_rows == load(root).num_rows
 

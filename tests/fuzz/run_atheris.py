@@ -3,9 +3,9 @@
     pip install atheris
     python -m tests.fuzz.run_atheris dota_text --seconds 60
 
-The parsers: dota_text, voc_xml, dior_xml, fair1m_xml, xview_geojson, coco_json, rle. A finding is
-shown as a traceback, and the bytes are left as `crash-...` in the folder of inputs, which is kept
-for the next run if `--inputs` names one. libFuzzer ends the process, so there is one a parser.
+The parsers: dota_text, voc_xml, dior_xml, fair1m_xml, xview_geojson, footprints, coco_json, rle. A
+finding is shown as a traceback, and its bytes are left as `crash-...` in the folder of inputs; that
+of `--inputs` is kept for the next run. libFuzzer ends the process, so there is one a parser.
 """
 
 import argparse

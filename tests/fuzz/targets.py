@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from pycocotools import mask as coco
+from rasterio import Affine
 
 from mtp_hf.dataset_scripts._annotations_xml import (
     read_fair1m_xml,
@@ -17,6 +18,7 @@ from mtp_hf.dataset_scripts._annotations_xml import (
     read_voc_xml,
 )
 from mtp_hf.dataset_scripts._detection_rows import ClassNumbers, box_columns, polygon_columns
+from mtp_hf.dataset_scripts._footprints import Grid, burn_footprints, read_footprints
 from mtp_hf.dataset_scripts._readers import (
     AnnotationError,
     OrientedFile,
@@ -52,6 +54,12 @@ SEEDS: dict[str, bytes] = {
         b'"bounds_imcoords": "1,2,3,4", "type_id": 73, "image_id": "10.tif"}, "geometry": {'
         b'"type": "Polygon", "coordinates": [[[-90.5, 14.5], [-90.4, 14.5], [-90.5, 14.5]]]}}]}'
     ),
+    "footprints": (
+        b'{"type": "FeatureCollection", "crs": {"type": "name", "properties": {"name": '
+        b'"urn:ogc:def:crs:OGC:1.3:CRS84"}}, "features": [{"type": "Feature", "properties": {},'
+        b' "geometry": {"type": "Polygon", "coordinates": [[[1.0, 2.0, 0.0], [5.0, 2.0, 0.0],'
+        b" [5.0, 6.0, 0.0], [1.0, 2.0, 0.0]]]}}]}"
+    ),
     "coco_json": (
         b'{"images": [{"id": 1, "file_name": "a/b.png"}], "categories": [{"id": 2, "name": "x"}],'
         b' "annotations": [{"image_id": 1, "category_id": 2, "bbox": [0, 0, 1, 1]}]}'
@@ -84,6 +92,13 @@ def xview_geojson(path: Path) -> None:
     """The label file of xView."""
     for features in read_xview_geojson(path).features.values():
         check_columns(box_columns(xview_boxes(features, str(path)), XVIEW_NUMBERS))
+
+
+def footprints(path: Path) -> None:
+    """Outlines of buildings, burned into a small grid whose unit is a pixel."""
+    mask = burn_footprints(read_footprints(path), Grid(8, 9, Affine.identity()), path)
+    assert mask.shape == (8, 9)
+    assert set(np.unique(mask)) <= {0, 1}
 
 
 def coco_json(path: Path) -> None:
@@ -133,6 +148,7 @@ TARGETS: dict[str, Callable[[Path], None]] = {
     "dior_xml": dior_xml,
     "fair1m_xml": fair1m,
     "xview_geojson": xview_geojson,
+    "footprints": footprints,
     "coco_json": coco_json,
     "rle": rle,
 }

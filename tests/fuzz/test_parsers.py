@@ -112,12 +112,18 @@ def test_every_finite_polygon_is_read(path, corners, difficult):
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.sampled_from(["FeatureCollection", "Polygon", "MultiPolygon", "GeometryCollection"]),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
             st.sampled_from(
                 ["features", "properties", "type_id", "image_id", "bounds_imcoords", "coordinates"]
+                + ["type", "geometry", "crs", "geometries"]
                 + ["images", "categories", "annotations", "id", "name", "file_name", "category_id"]
             ),
             inner,
@@ -128,7 +134,7 @@ JSON = st.recursive(
 )
 
 
-@pytest.mark.parametrize("name", ["xview_geojson", "coco_json"])
+@pytest.mark.parametrize("name", ["xview_geojson", "footprints", "coco_json"])
 @QUICK
 @given(content=JSON)
 def test_any_json_with_the_right_keys_is_read_or_named(name, path, content):
