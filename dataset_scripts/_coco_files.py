@@ -5,9 +5,10 @@
     annotations.json                            with images/x.jpg            one file, all train
 
 The split is a word of the file's name or of its folder's. Where files called `instances_*` exist,
-others (captions, keypoints) are not read.
+others (captions, keypoints) are not read; nor is json that is not COCO's.
 """
 
+import mmap
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from mtp_hf.dataset_scripts._readers import AnnotationError, read_json
 
 PREFERRED = "instances_"
 ANNOTATION_KEYS = ("id", "bbox", "category_id", "area", "iscrowd")
+COCO_WORDS = (b'"images"', b'"categories"')
 SEARCH_DEPTH = 3
 
 
@@ -44,7 +46,7 @@ def find_coco_files(root: Path) -> dict[str, Path]:
         FileNotFoundError: there is none.
         AnnotationError: two are of the same split.
     """
-    files = [path for path in _json_files(root, SEARCH_DEPTH) if _lists_images(path)]
+    files = [path for path in _json_files(root, SEARCH_DEPTH) if _is_coco(path)]
     files = [path for path in files if path.name.startswith(PREFERRED)] or files
     if not files:
         raise FileNotFoundError(
@@ -129,11 +131,12 @@ def _json_files(folder: Path, depth: int) -> Iterator[Path]:
             yield path
 
 
-def _lists_images(path: Path) -> bool:
-    """Whether this may be a COCO file; the whole is read later, so broken ones count."""
-    with open(path, "rb") as file:
-        start = file.read(1).strip()
-        return start in (b"{", b"", b"\xef") or path.name.startswith(PREFERRED)
+def _is_coco(path: Path) -> bool:
+    """Whether a file has the words that all COCO files have; it is read as a whole later."""
+    if not path.stat().st_size:
+        return False
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return all(content.find(word) >= 0 for word in COCO_WORDS)
 
 
 def _by_id(entries: list[dict[str, Any]], where: str) -> dict[int, dict[str, Any]]:

@@ -55,6 +55,13 @@ def test_pictures_below_folders_of_splits_are_those_of_the_split(root):
     assert found(root) == {"train": ["images/train/a.jpg"], "validation": ["images/val/a.jpg"]}
 
 
+def test_other_json_in_the_folder_is_not_read(root):
+    write_picture(root / "images/a.jpg")
+    write_json(root / "annotations.json", coco_content("a"))
+    write_json(root / "images/a.json", {"shapes": [], "imagePath": "a.jpg"})
+    assert found(root) == {"train": ["images/a.jpg"]}
+
+
 def test_names_with_folders_are_followed(root):
     write_picture(root / "harbours/east/a.jpg")
     content = coco_content("a")
@@ -92,6 +99,7 @@ def test_two_files_of_one_split_are_an_error(root):
 def test_a_folder_without_annotations_is_an_error(root):
     write_picture(root / "images/a.jpg")
     write_text(root / "list.json", "[1, 2]")
+    write_text(root / "empty.json", "")
     with pytest.raises(FileNotFoundError, match="mine: no annotations of COCO; expected"):
         find_coco_files(root)
 
