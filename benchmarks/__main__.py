@@ -27,6 +27,8 @@ BENCHMARKS = {
     "rotated_map": "mean average precision of 100,000 rotated detections",
     "input_pipeline": "training samples ready per second and worker, and each transform",
     "gpu": "backbone on a GPU: eager, compiled, bf16, memory, share of peak",
+    "gpu_operators": "deformable convolution by Triton and pooling of rotated regions, on a GPU",
+    "gpu_attention": "ways to add relative positions to full attention, on a GPU",
 }
 # Not for `all`: they have options of their own.
 COMMANDS = {

@@ -36,7 +36,7 @@ MOVES = 0.5  # standard deviation of the moves, in units of the scale
 PASSES = ("forward", "forward + backward")
 
 Shape = tuple[int, int]  # side of the map, channels
-Core = Callable[[Tensor, Tensor, Tensor, TapGrid], Tensor]
+Core = Callable[..., Tensor]  # of value, offset, mask and the grid
 
 
 def run(quick: bool) -> list[Row]:
@@ -93,8 +93,12 @@ def random_arguments(shape: Shape) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def one_pass(core: Core, shape: Shape, name: str) -> Side:
-    """Return a pass of a core, by its name in `PASSES`."""
-    arguments = random_arguments(shape)
+    """Return a pass of a core over one image, by its name in `PASSES`."""
+    return pass_over(core, random_arguments(shape), name)
+
+
+def pass_over(core: Core, arguments: tuple[Tensor, ...], name: str) -> Side:
+    """Return a pass of a core over value, offset and mask."""
     gradient = torch.ones_like(arguments[0])
 
     def run_forward() -> None:

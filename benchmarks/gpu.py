@@ -4,7 +4,7 @@ Peak is not the data sheet's but what a product of two large matrices reaches in
 number format.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import nn
@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.backbone import forward, forward_backward, make_backbone, sum_of_maps
 from benchmarks.report import NotHereError, Row
-from benchmarks.timing import Seconds, plain_vit, take_turns, use_threads
+from benchmarks.timing import Seconds, Side, plain_vit, take_turns, use_threads
 
 THREADS = 2
 BATCHES = {224: 64, 448: 16, 1024: 4}  # images at once, by image size
@@ -47,13 +47,12 @@ def _forward_rows(size: int, batch: int, kind: str, peak: float, *, quick: bool)
     flops = {name: _flops(forward(model, image)) for name, model in models.items()}
     models["compiled"] = torch.compile(models["eager"])
     flops["compiled"] = flops["eager"]
-    seconds = _on_gpu({name: forward(model, image) for name, model in models.items()}, quick)
+    seconds = take_turns_on_gpu(
+        {name: forward(model, image) for name, model in models.items()}, quick
+    )
     rows = []
     for name, model in models.items():
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        forward(model, image)()
-        memory = (torch.cuda.max_memory_allocated() - before) / 2**20
+        memory = peak_memory(forward(model, image))
         share = flops[name] / seconds.median(name) / peak
         rows.append(
             Row(
@@ -80,7 +79,7 @@ def _training_row(size: int, batch: int, peak: float, *, quick: bool) -> Row:
     side = forward_backward(loss, backbone)
     flops = _flops(side)
     torch.cuda.reset_peak_memory_stats()
-    seconds = _on_gpu({"step": side}, quick)
+    seconds = take_turns_on_gpu({"step": side}, quick)
     memory = torch.cuda.max_memory_allocated() / 2**20
     share = flops / seconds.median("step") / peak
     return Row(
@@ -92,14 +91,23 @@ def _training_row(size: int, batch: int, peak: float, *, quick: bool) -> Row:
     )
 
 
-def _on_gpu(sides: dict[str, Callable[[], object]], quick: bool) -> Seconds:
+def take_turns_on_gpu(sides: Mapping[str, Side], quick: bool) -> Seconds:
+    """Time every side ten times, once if quick."""
     return take_turns(sides, 1 if quick else 10, synchronize=torch.cuda.synchronize)
+
+
+def peak_memory(side: Side) -> float:
+    """Return what a side allocates at most beside what is there, in MiB."""
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    side()
+    return (torch.cuda.max_memory_allocated() - before) / 2**20
 
 
 def _peak(kind: torch.dtype, side: int) -> float:
     """Operations a second of a large matrix product."""
     matrix = torch.randn(side, side, device="cuda", dtype=kind)
-    seconds = _on_gpu({"product": lambda: matrix @ matrix}, quick=False)
+    seconds = take_turns_on_gpu({"product": lambda: matrix @ matrix}, quick=False)
     return 2 * side**3 / seconds.median("product")
 
 
