@@ -1,14 +1,19 @@
 """The functions that load one's own folders."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 import mtp_hf
 from mtp_hf.dataset_scripts import own_data
-from tests.fakes_detection import write_picture
+from tests.fakes_detection import write_picture, write_text
 from tests.fakes_own import (
     class_map,
+    coco_content,
     write_coco,
     write_dota_folder,
+    write_json,
     write_mask,
     write_masks,
     write_voc,
@@ -64,3 +69,27 @@ def test_a_format_of_the_other_function_is_an_error(tmp_path):
 def test_an_unknown_option_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="'mask_folder' has no option 'colors'"):
         own_data.load_segmentation_folder(tmp_path, colors=3)
+
+
+README = Path(__file__).resolve().parent.parent.parent / "README.md"
+
+
+def test_the_lines_of_the_readme_load_its_folders(tmp_path, monkeypatch):
+    section = README.read_text().split("## Your own images")[1].split("\n## ")[0]
+    for split in ("train", "val"):
+        write_picture(tmp_path / f"ships/{split}/0001.jpg")
+        content = coco_content("a") | {"annotations": []}
+        content["images"][0]["file_name"] = "0001.jpg"
+        write_json(tmp_path / f"ships/annotations/instances_{split}.json", content)
+        write_picture(tmp_path / f"harbours/images/{split}/0001.png")
+        write_text(tmp_path / f"harbours/labels/{split}/0001.txt", yolo_polygons())
+    yaml = "train: images/train\nval: images/val\nnames: [ship, harbor]\n"
+    assert all(line in section for line in yaml.splitlines())
+    write_text(tmp_path / "harbours/data.yaml", yaml)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    found = {}
+    exec(re.search(r"```python\n(.*?)```", section, re.DOTALL)[1], found)
+    assert found["ships"].num_rows == {"train": 1, "validation": 1}
+    assert found["harbours"].num_rows == {"train": 1, "validation": 1}
+    assert len(found["harbours"]["train"][0]["objects"]["polygon"]) == 2
