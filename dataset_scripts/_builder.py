@@ -15,6 +15,7 @@ import datasets
 from datasets.exceptions import DatasetGenerationError
 
 from mtp_hf.dataset_scripts._archives import extract_archives, foreign_archives_hint
+from mtp_hf.dataset_scripts._files import walk_folders
 from mtp_hf.dataset_scripts._readers import MAX_PIXELS, AnnotationError
 
 logger = datasets.utils.logging.get_logger(__name__)
@@ -164,11 +165,11 @@ class FilesBuilder(datasets.GeneratorBasedBuilder):
 def hash_files(root: Path) -> str:
     """Hash of the names, sizes and times of all files under a folder; hidden ones do not count."""
     digest = hashlib.sha256()
-    for folder, subfolders, names in os.walk(root):
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        for name in sorted(names):
-            if not name.startswith("."):
-                stat = os.stat(os.path.join(folder, name))
-                path = os.path.relpath(os.path.join(folder, name), root)
-                digest.update(f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+    for folder in walk_folders(root):
+        for name in sorted(os.listdir(folder)):
+            path = os.path.join(folder, name)
+            if not name.startswith(".") and os.path.isfile(path):
+                stat = os.stat(path)
+                place = os.path.relpath(path, root)
+                digest.update(f"{place}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:16]

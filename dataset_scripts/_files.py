@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+MAC_FOLDER = "__MACOSX"  # what the packer of macOS adds: copies without content
 
 
 def index_files(folders: tuple[str, ...], suffixes: tuple[str, ...]) -> dict[str, str]:
@@ -47,13 +48,20 @@ def find_root(root: Path, names: tuple[str, ...]) -> Path | None:
 
 
 def walk_folders(folder: Path, leave_out: str = r"(?!)") -> tuple[str, ...]:
-    """A folder and all folders below it, but hidden ones and those whose name has a pattern."""
-    found = []
-    for path, subfolders, _ in os.walk(folder):
-        found.append(path)
+    """A folder and all below it, but hidden ones and those whose name has a pattern.
+
+    Links are followed, as people keep pictures on another disk; a folder that several links lead
+    to is there once.
+    """
+    found: dict[str, str] = {}  # real path -> path
+    for path, subfolders, _ in os.walk(folder, followlinks=True):
+        if found.setdefault(os.path.realpath(path), path) != path:
+            subfolders.clear()
+            continue
         subfolders[:] = sorted(
             name
             for name in subfolders
-            if not name.startswith(".") and not re.search(leave_out, name, re.IGNORECASE)
+            if not name.startswith((".", MAC_FOLDER))
+            and not re.search(leave_out, name, re.IGNORECASE)
         )
-    return tuple(found)
+    return tuple(found.values())

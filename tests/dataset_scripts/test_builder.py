@@ -109,6 +109,16 @@ def test_hidden_files_do_not_count(root):
     assert hash_files(root) != before
 
 
+def test_files_behind_a_link_count(root, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    (root / "more").symlink_to(disk)
+    (root / "nowhere").symlink_to(tmp_path / "gone")
+    before = hash_files(root)
+    (disk / "e.txt").write_text("x")
+    assert hash_files(root) != before
+
+
 def test_a_folder_without_records_is_an_error(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(AnnotationError, match="no image for train of config 'default'"):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mtp_hf.dataset_scripts._readers import AnnotationError
-from mtp_hf.dataset_scripts.dota import DOTA_CLASSES, DotaConfig
+from mtp_hf.dataset_scripts.dota import DOTA_CLASSES, Dota, DotaConfig
 from mtp_hf.dataset_scripts.features import oriented_detection_features
 from mtp_hf.dataset_scripts.loading import load_dataset
 from tests.fakes_detection import POLYGONS, dota_line, write_dota, write_picture, write_text
@@ -104,6 +104,17 @@ def test_streamed_rows_are_the_prepared_ones(root, load):
         assert left == right
 
 
+def test_parquet_files_carry_their_pictures_and_columns(root, load, tmp_path):
+    before = load(root)
+    builder = Dota(config_name="v1.0", data_dir=str(root), cache_dir=str(tmp_path / "cache"))
+    builder.download_and_prepare(str(tmp_path / "parquet"), file_format="parquet")
+    shutil.rmtree(root / "train/images")
+    files = datasets.load_dataset(str(tmp_path / "parquet"), cache_dir=str(tmp_path / "again"))
+    assert files["train"].features == before.features
+    assert files["train"]["objects"][:] == before["objects"][:]
+    assert files["train"][1]["image"].mode == "RGB"
+
+
 # Layouts
 
 
@@ -128,6 +139,13 @@ def test_images_in_parts_and_the_folder_above_are_found(root, load, tmp_path):
     (root / "train/images/P0.png").rename(part / "P0.png")
     assert load(root)["image_id"][:] == ["P0", "P1"]
     assert load(tmp_path)["image_id"][:] == ["P0", "P1"]
+
+
+def test_linked_folders_are_read(root, load, tmp_path):
+    (root / "train/images").rename(tmp_path / "disk")
+    (root / "train/images").mkdir()
+    (root / "train/images/part1").symlink_to(tmp_path / "disk")
+    assert load(root)["image_id"][:] == ["P0", "P1"]
 
 
 def test_trainval_is_the_training_split(root, load):

@@ -48,3 +48,20 @@ def test_all_folders_below_are_walked_but_those_left_out(tmp_path):
     every = [tmp_path / name for name in ("", "part1", "part1/images", "part2", "x_HBB")]
     assert walk_folders(tmp_path) == tuple(map(str, every))
     assert walk_folders(tmp_path, "hbb") == tuple(map(str, every[:-1]))
+
+
+def test_links_are_followed_once_and_never_in_circles(tmp_path):
+    (tmp_path / "disk/pictures").mkdir(parents=True)
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "images").symlink_to(tmp_path / "disk")
+    (root / "same").symlink_to(tmp_path / "disk/pictures")
+    (tmp_path / "disk/back").symlink_to(root)
+    assert walk_folders(root) == tuple(
+        str(root / name) for name in ("", "images", "images/pictures")
+    )
+
+
+def test_what_a_mac_adds_to_archives_is_no_folder(tmp_path):
+    (tmp_path / "__MACOSX/images").mkdir(parents=True)
+    assert walk_folders(tmp_path) == (str(tmp_path),)
