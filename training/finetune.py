@@ -7,6 +7,7 @@ a run, `tasks.py` what is special about each task.
 import argparse
 from collections.abc import Sequence
 
+from mtp_hf.hub.push import FINETUNING
 from mtp_hf.training.architectures import find_architecture
 from mtp_hf.training.finetune_schema import FinetuneRecipe
 from mtp_hf.training.finetuning_data import check_data_root
@@ -34,10 +35,25 @@ status 143 or 138.
 
 
 def check_recipe_fits(recipe: FinetuneRecipe) -> None:
-    """Check task, architecture and folder, before anything is written."""
+    """Check task, architecture, folder and start, before anything is written."""
     find_task(recipe)
     find_architecture(recipe.model.architecture)
     check_data_root(recipe)
+    check_start(recipe)
+
+
+def check_start(recipe: FinetuneRecipe) -> None:
+    """Check that a result does not start from random weights unasked.
+
+    Raises:
+        ValueError: the recipe leaves the weights to the user, who named none.
+    """
+    needed = recipe.model.needs_init
+    if needed and not recipe.model.init:
+        raise ValueError(
+            f"recipe {recipe.name}, row {recipe.result}: starts from {needed}, which you have: name"
+            " it with --init FILE; model.needs_init=null starts from random weights"
+        )
 
 
 SCRIPT = Script(
@@ -46,6 +62,7 @@ SCRIPT = Script(
     recipe=FinetuneRecipe,
     default_recipe=None,
     flags={"init": "model.init", "init_decoder": "model.init_decoder"},
+    folders=FINETUNING,
     check=check_recipe_fits,
 )
 
@@ -62,6 +79,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add = parser.add_argument
     add("--init", metavar="WHAT", help="Hub id, folder or file of the weights to start from")
     add("--init_decoder", metavar="WHAT", help="multi-task model that gives its decoder, too")
+    add("--push_best", action="store_true", help="push best/ to the Hub instead of model/")
     return parser.parse_intermixed_args(arguments)  # key=value before and after options
 
 

@@ -7,6 +7,7 @@ a run.
 import argparse
 from collections.abc import Sequence
 
+from mtp_hf.hub.push import PRETRAINING
 from mtp_hf.training.loaders import data_root
 from mtp_hf.training.pretraining_run import PretrainingRun
 from mtp_hf.training.recipe_schema import Recipe
@@ -34,6 +35,7 @@ SCRIPT = Script(
     recipe=Recipe,
     default_recipe="pretrain/demo",
     flags={"init": "model.init"},
+    folders=PRETRAINING,
     check=data_root,
 )
 

@@ -9,7 +9,7 @@ daemon, unlike those of the client's `run_as_future`: a run that has to leave do
 import dataclasses
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import httpx2
@@ -18,7 +18,14 @@ from accelerate.logging import get_logger
 from huggingface_hub import HfApi
 from huggingface_hub.utils import disable_progress_bars
 
-from mtp_hf.hub.push import check_access, failure_reason, push_command, push_run, repo_names
+from mtp_hf.hub.push import (
+    PRETRAINING,
+    check_access,
+    failure_reason,
+    push_command,
+    push_run,
+    repo_names,
+)
 from mtp_hf.training.agreement import on_main_process
 from mtp_hf.training.run_folder import RunFolder
 
@@ -30,16 +37,18 @@ class HubOptions:
     """Where a run goes, as the command line says it.
 
     Args:
-        repo: of the encoder, `name` or `namespace/name`.
+        repo: `name` or `namespace/name`.
         namespace: see `repo_names`.
         private: make the repositories private.
-        every: optimizer steps between pushes along the way; None: only the end is pushed.
+        every: checkpoints from one push along the way to the next; None: only the end is pushed.
+        suffixes: folders that are pushed; see `repo_names`.
     """
 
     repo: str
     namespace: str | None = None
     private: bool = False
     every: int | None = None
+    suffixes: Mapping[str, str] = dataclasses.field(default_factory=lambda: PRETRAINING)
 
 
 class Publisher:
@@ -48,19 +57,16 @@ class Publisher:
     Args:
         options: where to, and how.
         folder: of the run.
-        last_step: of the run; what it leaves is pushed by `push_results`.
         acts: whether this is the main process.
 
     Attributes:
-        steps: after which a snapshot is due.
+        steps: after which a snapshot is due; none before `plan`.
     """
 
-    def __init__(
-        self, options: HubOptions, folder: RunFolder, last_step: int, *, acts: bool = True
-    ) -> None:
-        self.names = repo_names(options.repo, options.namespace)
+    def __init__(self, options: HubOptions, folder: RunFolder, *, acts: bool = True) -> None:
+        self.names = repo_names(options.repo, options.namespace, options.suffixes)
         self.folder, self.private, self.acts = folder, options.private, acts
-        self.steps = range(options.every, last_step, options.every) if options.every else range(0)
+        self.every, self.steps = options.every, range(0)
         self.api = HfApi(library_name="mtp-hf")
         self._thread: threading.Thread | None = None
 
@@ -79,12 +85,23 @@ class Publisher:
         else:
             logger.info(f"results go to {' and '.join(self.names.values())} on the Hub")
 
+    def plan(self, checkpoint_every: int, last_step: int) -> None:
+        """Fix the steps of snapshots, when it is known how many the run has.
+
+        Args:
+            checkpoint_every: optimizer steps between checkpoints.
+            last_step: of the run; what it leaves is pushed by `push_results`.
+        """
+        if self.every:
+            every = self.every * checkpoint_every
+            self.steps = range(every, last_step, every)
+
     def push_snapshot(self, step: int, write: Callable[[Path], None]) -> None:
         """Push the network as it is now, in the background, unless a push is still under way.
 
         Args:
             step: optimizer steps done.
-            write: writes `encoder` and `model` into a folder.
+            write: writes the folders that are pushed into one.
         """
         if not self.acts:
             return
@@ -130,21 +147,18 @@ class Publisher:
         shutil.rmtree(self.folder.hub_snapshot, ignore_errors=True)  # pushed now, or older
 
 
-def start_publisher(
-    accelerator: Accelerator, options: HubOptions, folder: RunFolder, last_step: int
-) -> Publisher:
+def start_publisher(accelerator: Accelerator, options: HubOptions, folder: RunFolder) -> Publisher:
     """Make the publisher and check that it will be able to push; called by every process.
 
     Args:
         accelerator: of this process.
         options: where to, and how.
         folder: of the run.
-        last_step: of the run.
 
     Raises:
         ValueError: a wrong name, no token, or no right to write.
     """
-    publisher = Publisher(options, folder, last_step, acts=accelerator.is_main_process)
+    publisher = Publisher(options, folder, acts=accelerator.is_main_process)
     on_main_process(accelerator, publisher.check)
     disable_progress_bars()  # the run has its own
     return publisher

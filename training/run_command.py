@@ -19,10 +19,11 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from transformers.utils.logging import disable_progress_bar
 
-from mtp_hf.hub.push import DEFAULT_NAMESPACE
+from mtp_hf.hub.push import BEST_OF_FINETUNING, DEFAULT_NAMESPACE
 from mtp_hf.training.agreement import OtherProcessError, on_main_process
 from mtp_hf.training.checkpoint_files import check_is_checkpoint, read_latest
 from mtp_hf.training.checkpoints import CheckpointError
+from mtp_hf.training.finetune_schema import FinetuneRecipe
 from mtp_hf.training.loss_window import NonFiniteLossError
 from mtp_hf.training.preemption import StoppedBySignal
 from mtp_hf.training.processes import (
@@ -54,6 +55,7 @@ class Script:
         recipe: class of its recipes.
         default_recipe: where none is named; None: one has to be.
         flags: option -> key of the recipe.
+        folders: that are pushed; see `repo_names`.
         check: looks at the data and what else a recipe needs, before anything is written.
     """
 
@@ -62,6 +64,7 @@ class Script:
     recipe: type[AnyRecipe]
     default_recipe: str | None
     flags: Mapping[str, str]
+    folders: Mapping[str, str]
     check: Any
 
 
@@ -90,7 +93,12 @@ def make_parser(script: Script, about: str, examples: str) -> argparse.ArgumentP
     add("--log_with", choices=["tensorboard"], help="also write a tracker's log (extra: tracking)")
     add("--dry_run", action="store_true", help="one batch through everything; nothing is kept")
     add("--push_to_hub", metavar="REPO", help="push what the run leaves to the Hub")
-    add("--push_every", type=_positive, metavar="N", help="push along the way, too; in steps")
+    add(
+        "--push_every",
+        type=_positive,
+        metavar="N",
+        help="push along the way, too; counts as checkpoints",
+    )
     add("--hub_private", action="store_true", help="make the repositories private")
     add("--namespace", help=f"user or organization of a REPO without one ({DEFAULT_NAMESPACE})")
     add("--traceback", action="store_true", help="show where an error came from")
@@ -224,19 +232,29 @@ def publisher_of(
 ) -> Publisher | None:
     """Check the options of the Hub and what it allows; a dry run stops there."""
     if not args.push_to_hub:
-        alone = [name for name in ("push_every", "hub_private", "namespace") if vars(args)[name]]
-        if alone:
+        options = ("push_every", "push_best", "hub_private", "namespace")
+        if alone := [name for name in options if vars(args).get(name)]:
             raise ValueError(f"--{alone[0]} needs --push_to_hub REPO")
         return None
+    suffixes = args.script.folders
+    if vars(args).get("push_best"):
+        suffixes = BEST_OF_FINETUNING
+        if isinstance(recipe, FinetuneRecipe) and recipe.data.evaluate is None:
+            raise ValueError("--push_best: the recipe measures nothing (data.evaluate is null)")
     checkpoint_every = recipe.saving.checkpoint_every
     if args.push_every and (not checkpoint_every or args.push_every % checkpoint_every):
         raise ValueError(
             f"--push_every {args.push_every}: expected a multiple of"
             f" saving.checkpoint_every={checkpoint_every}, so that what is pushed can be resumed"
         )
-    options = HubOptions(args.push_to_hub, args.namespace, args.hub_private, args.push_every)
-    last_step = min(recipe.schedule.steps, args.max_steps or sys.maxsize)
-    publisher = start_publisher(accelerator, options, folder, last_step)
+    options = HubOptions(
+        args.push_to_hub,
+        args.namespace,
+        args.hub_private,
+        args.push_every and args.push_every // checkpoint_every,
+        suffixes,
+    )
+    publisher = start_publisher(accelerator, options, folder)
     return None if args.dry_run else publisher
 
 

@@ -189,6 +189,8 @@ class TrainingRun(abc.ABC, Generic[R]):
             StoppedBySignal: a process got a signal; a checkpoint has everything so far.
         """
         last_step = min(self.recipe.schedule.steps, max_steps or sys.maxsize)
+        if self.publisher:
+            self.publisher.plan(self.recipe.saving.checkpoint_every, last_step)
         with self.signals:
             try:
                 self._execute(last_step)

@@ -31,7 +31,7 @@ from mtp_hf.modeling.modeling_upernet_rs import UperNetRSForSemanticSegmentation
 from mtp_hf.modeling.modeling_vit_rvsa import ViTRVSABackbone
 from mtp_hf.modeling.modeling_vit_rvsa_classification import ViTRVSAForImageClassification
 
-ENCODER, MODEL = "encoder", "model"
+ENCODER, MODEL, BEST = "encoder", "model", "best"
 # Model -> Auto class that loads it through the code beside the weights; transformers has none for
 # rotated boxes and changes.
 AUTO_CLASSES: dict[type[PreTrainedModel], str] = {

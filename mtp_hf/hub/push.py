@@ -1,4 +1,6 @@
-"""To the Hub: `encoder/` and `model/` of a run as two repositories, one commit in each.
+"""To the Hub: the networks that a run leaves, each as a repository, one commit in each.
+
+Pretraining leaves `encoder/` and `model/`, finetuning `model/` and `best/`, of which one goes.
 
 `create_commit` and not `upload_folder`: where Xet is installed, the latter may spread a folder over
 several commits. What the Hub has already is not uploaded again, so a push that broke off is
@@ -7,6 +9,7 @@ finished by repeating it. The cards' examples name the repository they lie in.
 
 import http
 import shlex
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import httpx2
@@ -21,11 +24,14 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import validate_repo_id
 from safetensors import SafetensorError, safe_open
 
-from mtp_hf.hub.bundle import ENCODER, MODEL
+from mtp_hf.hub.bundle import BEST, ENCODER, MODEL
 from mtp_hf.hub.card import with_examples_of
 
 DEFAULT_NAMESPACE = "mtp"
-SUFFIXES = {ENCODER: "", MODEL: "-pretraining"}
+# Folder that is pushed -> what its repository is called beyond the name that the user gives.
+PRETRAINING = {ENCODER: "", MODEL: "-pretraining"}
+FINETUNING = {MODEL: ""}
+BEST_OF_FINETUNING = {BEST: ""}
 NEEDED_FILES = ("config.json", "preprocessor_config.json", "README.md")
 # Seconds to connect, and without a byte read or written; the client itself would wait for ever.
 TIMEOUTS = (30.0, 300.0, 300.0, 300.0)
@@ -36,12 +42,35 @@ HINTS = {
 }
 
 
-def repo_names(repo: str, namespace: str | None = None) -> dict[str, str]:
-    """Name the repositories of the two folders.
+def folders_to_push(folder: Path, *, best: bool = False) -> dict[str, str]:
+    """Tell which folders of a run go to the Hub, and how their repositories are called.
 
     Args:
-        repo: `name` or `namespace/name` of the encoder's.
+        folder: of a run, of pretraining where it holds an encoder.
+        best: of finetuning, push the network that measured best instead of the last one.
+
+    Raises:
+        ValueError: the best one of a run of pretraining.
+    """
+    is_finetuning = not (folder / ENCODER).exists() and any(
+        (folder / kind).exists() for kind in (MODEL, BEST)
+    )
+    if best and not is_finetuning:
+        raise ValueError(f"{folder} is no run of finetuning, which alone leaves {BEST}/")
+    if is_finetuning:
+        return BEST_OF_FINETUNING if best else FINETUNING
+    return PRETRAINING
+
+
+def repo_names(
+    repo: str, namespace: str | None = None, suffixes: Mapping[str, str] = PRETRAINING
+) -> dict[str, str]:
+    """Name the repositories of the folders that are pushed.
+
+    Args:
+        repo: `name` or `namespace/name` of the first one.
         namespace: user or organization where `repo` names none; default: `mtp`.
+        suffixes: folder -> end of its repository's name.
 
     Raises:
         ValueError: a name that the Hub does not take, or two namespaces.
@@ -51,7 +80,7 @@ def repo_names(repo: str, namespace: str | None = None) -> dict[str, str]:
             raise ValueError(f"{repo} names another namespace than --namespace {namespace}")
     else:
         repo = f"{namespace or DEFAULT_NAMESPACE}/{repo}"
-    names = {kind: repo + suffix for kind, suffix in SUFFIXES.items()}
+    names = {kind: repo + suffix for kind, suffix in suffixes.items()}
     for name in names.values():
         try:
             validate_repo_id(name)
@@ -109,15 +138,19 @@ def check_access(
             check_privacy(name, is_private=is_private, asked=private)
 
 
-def check_run_folder(folder: Path) -> None:
+def check_run_folder(folder: Path, kinds: Iterable[str] = tuple(PRETRAINING)) -> None:
     """Check that a folder holds what a finished run leaves.
+
+    Args:
+        folder: of the run.
+        kinds: names of the folders in it that are pushed.
 
     Raises:
         ValueError: a file is missing or the weights are cut off.
     """
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder")
-    for kind in SUFFIXES:
+    for kind in kinds:
         for name in NEEDED_FILES:
             if not (folder / kind / name).is_file():
                 raise ValueError(
@@ -138,11 +171,11 @@ def check_run_folder(folder: Path) -> None:
 def push_run(
     api: HfApi, folder: Path, names: dict[str, str], *, private: bool, message: str
 ) -> dict[str, str]:
-    """Push the two folders of a run.
+    """Push the networks of a run.
 
     Args:
         api: client with its token.
-        folder: holds `encoder` and `model`.
+        folder: holds the folders that are keys of `names`.
         names: see `repo_names`; repositories that do not exist are made.
         private: make them private.
         message: of the commits.
@@ -154,7 +187,7 @@ def push_run(
         ValueError: see `check_run_folder`; or a repository is public that is to be private.
         httpx2.HTTPError: the Hub refused or was not reached; see `failure_reason`.
     """
-    check_run_folder(folder)
+    check_run_folder(folder, names)
     get_session().timeout = TIMEOUTS
     commits = {}
     for kind, name in names.items():
@@ -170,8 +203,8 @@ def push_run(
 
 def push_command(folder: Path, names: dict[str, str], *, private: bool) -> str:
     """Write the command that pushes a run by hand."""
-    words = ["mtp-hf", "push", str(folder), names[ENCODER]]
-    return shlex.join(words + ["--private"] * private)
+    words = ["mtp-hf", "push", str(folder), next(iter(names.values()))]
+    return shlex.join(words + ["--best"] * (BEST in names) + ["--private"] * private)
 
 
 def failure_reason(error: BaseException) -> str:

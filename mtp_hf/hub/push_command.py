@@ -1,4 +1,4 @@
-"""`mtp-hf push`: the two networks of a finished run to the Hub, by hand."""
+"""`mtp-hf push`: what a finished run leaves to the Hub, by hand."""
 
 import argparse
 from pathlib import Path
@@ -11,6 +11,7 @@ from mtp_hf.hub.push import (
     check_access,
     check_run_folder,
     failure_reason,
+    folders_to_push,
     push_run,
     repo_names,
 )
@@ -19,8 +20,9 @@ from mtp_hf.hub.push import (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add = parser.add_argument
-    add("folder", type=Path, help="output folder of a run: holds encoder/ and model/")
-    add("repo", help="for encoder/; model/ goes to REPO-pretraining")
+    add("folder", type=Path, help="output folder of a run: holds model/")
+    add("repo", help="of pretraining: encoder/, and model/ goes to REPO-pretraining; else model/")
+    add("--best", action="store_true", help="of finetuning: best/, which measured best")
     add("--namespace", help=f"user or organization where REPO has none ({DEFAULT_NAMESPACE})")
     add("--private", action="store_true", help="make the repositories private")
 
@@ -31,8 +33,8 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         ValueError: something that the user can change; nothing or only one commit was made.
     """
-    names = repo_names(args.repo, args.namespace)
-    check_run_folder(args.folder)
+    names = repo_names(args.repo, args.namespace, folders_to_push(args.folder, best=args.best))
+    check_run_folder(args.folder, names)
     api = HfApi(library_name="mtp-hf")
     try:
         check_access(api, names, private=args.private)

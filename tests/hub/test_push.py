@@ -11,6 +11,7 @@ from mtp_hf.hub.push import (
     check_access,
     check_run_folder,
     failure_reason,
+    folders_to_push,
     push_command,
     push_run,
     repo_names,
@@ -278,3 +279,18 @@ def test_a_download_that_broke_off_is_finished_by_repeating_it(client, hub, bund
         hf_hub_download(NAMES["encoder"], "model.safetensors")
     path = hf_hub_download(NAMES["encoder"], "model.safetensors")
     assert Path(path).read_bytes() == (bundle / "encoder" / "model.safetensors").read_bytes()
+
+
+def test_a_run_of_finetuning_is_one_repository_of_the_last_or_the_best_network(tmp_path):
+    for kind in ("model", "best"):
+        (tmp_path / kind).mkdir()
+    assert repo_names("vit", None, folders_to_push(tmp_path)) == {"model": "mtp/vit"}
+    names = repo_names("vit", None, folders_to_push(tmp_path, best=True))
+    assert names == {"best": "mtp/vit"}
+    assert push_command(Path("run"), names, private=False) == "mtp-hf push run mtp/vit --best"
+
+
+def test_a_folder_with_an_encoder_is_a_run_of_pretraining_and_has_no_best_network(bundle):
+    assert repo_names("vit", None, folders_to_push(bundle)) == NAMES
+    with pytest.raises(ValueError, match="is no run of finetuning, which alone leaves best/"):
+        folders_to_push(bundle, best=True)

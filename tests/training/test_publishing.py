@@ -29,9 +29,7 @@ def ask_in_turn(url: str, home: str, repos: list[str]) -> list[str]:
     with client_of(types.SimpleNamespace(url=url), Path(home)):
         for repo in repos:
             try:
-                publisher = start_publisher(
-                    accelerator, HubOptions(repo), RunFolder(Path("run")), last_step=40
-                )
+                publisher = start_publisher(accelerator, HubOptions(repo), RunFolder(Path("run")))
                 publisher.push_results(40)  # of a folder without a run: a warning
                 answers.append(f"acts: {publisher.acts}")
             except (ValueError, OtherProcessError) as error:
@@ -60,7 +58,7 @@ def write(bundle):
 
 @pytest.fixture
 def publisher(client, accelerator, folder):
-    return Publisher(HubOptions("vit", every=10), folder, last_step=40)
+    return Publisher(HubOptions("vit", every=10), folder)
 
 
 @pytest.fixture(autouse=True)
@@ -78,8 +76,13 @@ def _messages_of(hub, name=NAMES[0]):
 
 
 def test_pushes_along_the_way_leave_the_last_step_to_the_results(client, folder):
-    assert list(Publisher(HubOptions("vit", every=10), folder, 40).steps) == [10, 20, 30]
-    assert list(Publisher(HubOptions("vit"), folder, 40).steps) == []
+    publisher = Publisher(HubOptions("vit", every=2), folder)
+    assert list(publisher.steps) == []
+    publisher.plan(5, last_step=40)  # every second checkpoint
+    assert list(publisher.steps) == [10, 20, 30]
+    only_the_end = Publisher(HubOptions("vit"), folder)
+    only_the_end.plan(5, last_step=40)
+    assert list(only_the_end.steps) == []
 
 
 def test_a_snapshot_is_pushed_in_the_background_and_goes_when_it_is_there(
@@ -175,7 +178,7 @@ def test_ctrl_c_during_the_last_push_leaves_the_command(publisher, folder, caplo
 
 
 def test_a_private_run_is_pushed_by_hand_in_private_too(client, hub, folder, caplog, accelerator):
-    publisher = Publisher(HubOptions("vit", private=True), folder, 40)
+    publisher = Publisher(HubOptions("vit", private=True), folder)
     hub.fail(COMMITS, 500)
     publisher.push_results(40)
     assert f"by hand: mtp-hf push {folder.path} mtp/vit --private" in caplog.text
@@ -185,7 +188,7 @@ def test_a_private_run_is_pushed_by_hand_in_private_too(client, hub, folder, cap
 def test_the_hub_is_asked_before_the_run_and_nothing_is_made(
     client, hub, accelerator, folder, caplog
 ):
-    assert start_publisher(accelerator, HubOptions("vit", "lab"), folder, 40).names == {
+    assert start_publisher(accelerator, HubOptions("vit", "lab"), folder).names == {
         "encoder": "lab/vit",
         "model": "lab/vit-pretraining",
     }
@@ -195,10 +198,10 @@ def test_the_hub_is_asked_before_the_run_and_nothing_is_made(
 
 def test_a_run_that_could_never_push_does_not_start(client, accelerator, folder, monkeypatch):
     with pytest.raises(ValueError, match="--push_to_hub: cannot make other/vit: the token is of"):
-        start_publisher(accelerator, HubOptions("other/vit"), folder, 40)
+        start_publisher(accelerator, HubOptions("other/vit"), folder)
     monkeypatch.delenv("HF_TOKEN")
     with pytest.raises(ValueError, match="--push_to_hub: no Hub token: log in with"):
-        start_publisher(accelerator, HubOptions("vit"), folder, 40)
+        start_publisher(accelerator, HubOptions("vit"), folder)
 
 
 @pytest.mark.parametrize("status", [429, 500])
@@ -206,7 +209,7 @@ def test_a_hub_in_trouble_does_not_keep_a_run_from_starting(
     client, hub, accelerator, folder, caplog, status
 ):
     hub.fail("whoami", status)
-    publisher = start_publisher(accelerator, HubOptions("vit"), folder, 40)
+    publisher = start_publisher(accelerator, HubOptions("vit"), folder)
     assert f"the Hub could not be asked: the Hub answered {status}" in caplog.text
     publisher.push_results(40)
     assert _messages_of(hub) == ["Results after 40 steps"]
@@ -216,7 +219,7 @@ def test_no_network_does_not_keep_a_run_from_starting_or_ending(
     client, accelerator, folder, caplog, monkeypatch
 ):
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
-    publisher = start_publisher(accelerator, HubOptions("vit"), folder, 40)
+    publisher = start_publisher(accelerator, HubOptions("vit"), folder)
     assert "the Hub could not be asked: no connection to the Hub (ConnectError: " in caplog.text
     publisher.push_results(40)
     assert "not pushed (Results after 40 steps): no connection to the Hub (" in caplog.text
