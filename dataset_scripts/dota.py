@@ -9,7 +9,9 @@ several releases, those of the config are read, and images that only another rel
 left out and counted. The files of horizontal boxes are not read.
 
 Objects of zero size, objects that leave the image and objects marked difficult are kept. Images may
-be gray or have an alpha channel; the column gives RGB.
+be gray or have an alpha channel; the column gives RGB. The largest images exceed the limit that
+Pillow has against decompression bombs: who decodes them whole raises `PIL.Image.MAX_IMAGE_PIXELS`
+first, who reads tiles need not.
 
 The tiles of a release are by default those that its finetuning uses: of three scales for 1.0, of
 one for 2.0, where tiles without objects are left out (`_tiled`, `_tiling`).
@@ -57,7 +59,11 @@ DOTA_CLASSES = {
 SPLIT_FOLDERS = {
     "train": ("train", "trainval"),
     "validation": ("val", "validation", "valid"),
-    "test": ("test", "test-dev", "test_dev"),
+    "test": ("test",),
+}
+# Release 2.0 has two test sets of its own.
+SECOND_TEST_FOLDERS = {
+    "test": ("test-dev", "test_dev", "test"),
     "test_challenge": ("test-challenge", "test_challenge"),
 }
 LABELLED = ("train", "validation")
@@ -121,7 +127,10 @@ class Dota(FilesBuilder):
 
     def find_records(self, root: Path) -> dict[str, Sequence[DetectionRecord]]:
         """Images of each split whose folder is there, with their label files."""
-        names = tuple(name for folders in SPLIT_FOLDERS.values() for name in folders)
+        split_folders = SPLIT_FOLDERS | (
+            SECOND_TEST_FOLDERS if self.config.release == "v2.0" else {}
+        )
+        names = tuple(name for folders in split_folders.values() for name in folders)
         top = find_root(root, names)
         if top is None:
             raise FileNotFoundError(
@@ -129,9 +138,9 @@ class Dota(FilesBuilder):
                 "a folder 'images' of DOTA"
             )
         splits = {}
-        for split, folders in SPLIT_FOLDERS.items():
+        for split, folders in split_folders.items():
             found = [folder for name in folders if (folder := find_folder(top, name))]
-            if found and (split != "test_challenge" or self.config.release == "v2.0"):
+            if found:
                 splits[split] = self._records(found[0], split in LABELLED)
         return splits
 

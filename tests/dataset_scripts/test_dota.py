@@ -182,6 +182,33 @@ def test_only_the_second_release_has_a_challenge_split(root, load):
     assert load(root, "v2.0", split="test_challenge")["image_id"][:] == ["P8"]
 
 
+def test_each_release_has_its_own_test_set(root, load):
+    write_picture(root / "test-dev/images/P7.png")
+    assert load(root, split="test")["image_id"][:] == ["P3"]
+    assert load(root, "v2.0", split="test")["image_id"][:] == ["P7"]
+    shutil.rmtree(root / "test")
+    assert "test" not in load(root, split=None)
+
+
+def test_the_download_is_read_as_it_is(tmp_path, load):
+    root = write_dota(tmp_path / "DOTA", "labelTxt-v1.0/labelTxt")
+    for split in ("train", "val"):
+        labels = root / split / "labelTxt-v1.0"
+        write_text(labels / "gt/P0.txt", "horizontal boxes")
+        for folder, name in ((labels / "labelTxt", "labelTxt"), (labels / "gt", "Train_Task2_gt")):
+            shutil.make_archive(str(labels / name), "zip", folder)
+            shutil.rmtree(folder)
+        images = root / split / "images"
+        shutil.copytree(images, tmp_path / split / "images")
+        shutil.rmtree(images)
+        images.mkdir()
+        shutil.make_archive(str(images / "part1"), "zip", tmp_path / split, "images")
+    rows = load(root, split="train+validation")
+    assert rows["image_id"][:] == ["P0", "P1", "P2"]
+    assert [len(row["objects"]["id"]) for row in rows] == [2, 0, 1]
+    assert not (root / "train/labelTxt-v1.0/Train_Task2_gt").exists()
+
+
 @pytest.mark.parametrize(
     ("archive", "is_wanted"),
     [
