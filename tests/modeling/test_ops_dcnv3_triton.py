@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from mtp_hf.modeling.configuration_internimage import INTERNIMAGE_SIZES, InternImageConfig
-from mtp_hf.modeling.modeling_internimage import InternImageBackbone
+from mtp_hf.modeling.modeling_internimage import InternImageBackbone, TapLinear
 from mtp_hf.modeling.ops_dcnv3 import TapGrid, sample_taps, sample_taps_by_torch
 from tests.conftest import ROOT
 
@@ -21,7 +21,7 @@ triton = pytest.importorskip("triton", reason="the kernels need triton, which is
 from triton.backends.compiler import GPUTarget  # noqa: E402
 from triton.compiler import ASTSource  # noqa: E402
 
-from mtp_hf.modeling import ops_dcnv3_triton  # noqa: E402
+from mtp_hf.modeling import ops_dcnv3, ops_dcnv3_triton  # noqa: E402
 from mtp_hf.modeling.ops_dcnv3_triton import sample_taps_by_triton  # noqa: E402
 
 F16, BF16, F32, F64 = torch.float16, torch.bfloat16, torch.float32, torch.float64
@@ -33,13 +33,13 @@ CASES = {
     "one channel": (TapGrid(), (1, 5, 1), 4, 1, (F32, F32, F32)),
     "more channels than a block": (TapGrid(), (1, 1, 2), 1, 1025, (F32, F32, F32)),
     "stride, no centre": (TapGrid(3, 2, 1, 1, 1.5, True), (2, 7, 6), 3, 5, (F64, F64, F64)),
-    "dilation": (TapGrid(5, 1, 2, 2, 0.5), (1, 6, 9), 1, 3, (F64, F64, F64)),
+    "dilation": (TapGrid(5, 1, 2, 2, 0.5), (1, 4, 5), 1, 3, (F64, F64, F64)),
     "padding beyond an empty map": (TapGrid(1, 1, 2), (1, 0, 2), 1, 3, (F32, F32, F32)),
     "no image": (TapGrid(), (0, 4, 4), 2, 4, (F32, F32, F32)),
     "no output": (TapGrid(), (1, 4, 0), 2, 4, (F32, F32, F32)),
-    "bf16": (TapGrid(offset_scale=2.0), (2, 5, 4), 2, 16, (BF16, BF16, BF16)),
-    "fp16": (TapGrid(offset_scale=2.0), (2, 5, 4), 2, 16, (F16, F16, F16)),
-    "autocast": (TapGrid(offset_scale=2.0), (2, 5, 4), 2, 16, (BF16, BF16, F32)),
+    "bf16": (TapGrid(offset_scale=2.0), (1, 3, 4), 2, 16, (BF16, BF16, BF16)),
+    "fp16": (TapGrid(offset_scale=2.0), (1, 3, 4), 2, 16, (F16, F16, F16)),
+    "autocast": (TapGrid(offset_scale=2.0), (1, 3, 4), 2, 16, (BF16, BF16, F32)),
 }
 # Sums in another order; rounded to half precision, a unit in the last place.
 TOLERANCES = {F64: 1e-12, F32: 3e-5, F16: 2**-10, BF16: 2**-7}
@@ -194,24 +194,28 @@ def test_a_gpu_takes_the_kernels_unless_equal_runs_have_to_be_equal(monkeypatch)
     assert used == [1]
 
 
-def run_backbone(switch, backbone, image):
-    """Return the last map and the gradients of all parameters, with or without the kernels."""
+def run_backbone(switch, backbone, image, kind):
+    """Return the last map and all gradients in a row, with or without the kernels."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mtp_hf.modeling.ops_dcnv3.USE_TRITON", switch)
+        patch.setattr(ops_dcnv3, "USE_TRITON", switch)
         backbone.zero_grad()
-        with torch.autocast("cuda", dtype=torch.bfloat16):
-            last = backbone(image).feature_maps[-1]
-        last.float().square().sum().backward()
-    return [last.detach(), *(p.grad for p in backbone.parameters() if p.grad is not None)]
+        with torch.autocast("cuda", dtype=kind, enabled=kind != F32):
+            last = backbone(image).feature_maps[-1].float()
+        last.square().mean().backward()
+    gradients = [p.grad.flatten() for p in backbone.parameters() if p.grad is not None]
+    return last.detach(), torch.cat(gradients)
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("is_compiled", [False, True])
-def test_internimage_under_autocast_is_the_same_with_kernels(is_compiled):
-    backbone = InternImageBackbone(InternImageConfig(**INTERNIMAGE_SIZES["tiny"])).cuda()
+@pytest.mark.parametrize(("is_compiled", "kind"), [(False, F32), (False, BF16), (True, F32)])
+def test_internimage_is_the_same_with_kernels(is_compiled, kind):
+    backbone = InternImageBackbone(InternImageConfig(**INTERNIMAGE_SIZES["tiny"])).cuda().eval()
+    for layer in backbone.modules():
+        if isinstance(layer, TapLinear):
+            torch.nn.init.normal_(layer.weight, std=0.1)  # taps that move
     image = torch.randn(2, 3, 96, 64, device="cuda")
-    expected = run_backbone(False, backbone, image)
+    expected = run_backbone(False, backbone, image, kind)
     run = torch.compile(backbone, fullgraph=True) if is_compiled else backbone
-    for ours, theirs in zip(run_backbone(True, run, image), expected, strict=True):
-        error = (ours.float() - theirs.float()).norm() / theirs.float().norm().clamp(min=1e-6)
-        assert error < 0.05  # bf16 between the layers; a wrong tap gives about one
+    for ours, theirs in zip(run_backbone(True, run, image, kind), expected, strict=True):
+        # Rounding of every layer; a wrong tap gives about one.
+        assert (ours - theirs).norm() < (0.1 if kind == BF16 else 0.01) * theirs.norm()
