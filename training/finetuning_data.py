@@ -172,7 +172,7 @@ def train_loader(
     return build_train_loader(
         sources,
         sampler,
-        image_size=recipe.data.image_size if find_task(recipe).pads_to_size else None,
+        image_size=_canvas(recipe, "train"),
         num_workers=recipe.efficiency.num_workers,
     )
 
@@ -184,6 +184,7 @@ def evaluation_loader(
     return build_eval_loader(
         sources,
         batch_size=recipe.evaluation.batch_size,
+        image_size=_canvas(recipe, "validation"),
         num_workers=recipe.efficiency.num_workers,
         rank=rank,
         world_size=world_size,
@@ -193,3 +194,7 @@ def evaluation_loader(
 def _category(rows: Dataset) -> Any:
     objects = rows.features.get("objects")
     return objects["category"].feature if objects is not None else None
+
+
+def _canvas(recipe: FinetuneRecipe, part: str) -> int | None:
+    return recipe.data.image_size if part in find_task(recipe).pads else None

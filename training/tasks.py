@@ -48,7 +48,8 @@ class Task:
         train_size: argument of `train_transforms` that is `data.image_size`.
         eval_size: argument of `eval_transforms` that is, or None.
         min_side: of images with objects that are trained on; None takes every image.
-        pads_to_size: whether training images are padded to `data.image_size`.
+        pads: parts, `train` and `validation`, whose images are padded to `data.image_size`; the
+            others are padded to the next multiples of 32.
         pipeline_tag: the Hub's word, or None where no pipeline of transformers does it.
     """
 
@@ -62,7 +63,7 @@ class Task:
     train_size: str = "image_size"
     eval_size: str | None = "image_size"
     min_side: int | None = None
-    pads_to_size: bool = False
+    pads: tuple[str, ...] = ()
     pipeline_tag: str | None = None
 
 
@@ -96,6 +97,7 @@ TASKS: dict[str, Task] = {
         eval_transforms=classification_eval_transforms,
         predict=predict_scenes,
         annotations=("label",),
+        pads=("train", "validation"),  # they have this size
         pipeline_tag="image-classification",
     ),
     "horizontal_detection": Task(
@@ -126,7 +128,7 @@ TASKS: dict[str, Task] = {
         annotations=("semantic_labels",),
         train_size="crop_size",
         eval_size=None,
-        pads_to_size=True,
+        pads=("train",),
         pipeline_tag="image-segmentation",
     ),
     "change_detection": Task(

@@ -68,8 +68,8 @@ class ClassificationAccumulator:
 
         Returns:
             Fractions `accuracy` (top 1), `top5_accuracy`, `mean_accuracy` of the classes,
-            `confusion` (K, K) with reference classes in rows, and `per_class` with arrays (K,) `accuracy`,
-            `precision`, `f1`, `num_reference` and `num_predicted`.
+            `confusion` (K, K) with reference classes in rows, and `per_class` with arrays (K,)
+            `accuracy`, `precision`, `f1`, `num_reference` and `num_predicted`.
         """
         confusion = np.zeros((self.num_classes, self.num_classes), dtype=np.int64)
         top5 = 0
