@@ -101,9 +101,14 @@ def list_members(archive: Path) -> dict[str, int]:
     Raises:
         AnnotationError: the archive is damaged, encrypted or dangerous.
     """
+    return _list_state(archive, *_state(archive))
+
+
+@functools.lru_cache(maxsize=4)
+def _list_state(archive: Path, packed: int, time_ns: int) -> dict[str, int]:
     sizes: dict[str, int] = {}
     folders: set[str] = set()
-    packed, total = archive.stat().st_size, 0
+    total = 0
     for number, member in enumerate(_members(archive), start=1):
         total += member.size
         _check_caps(archive, number, packed, total)
@@ -158,24 +163,23 @@ def _extract(archive: Path) -> None:
     partial = parent / f".{archive.name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     try:
+        for folder in {os.path.dirname(path) for path in sizes}:
+            (partial / folder).mkdir(parents=True, exist_ok=True)
         with tqdm(total=needed, unit="B", unit_scale=True, desc=f"Extract {archive.name}") as bar:
             for member in _members(archive):
                 if path := _safe_path(archive, member.name):
-                    _write_member(archive, member, partial / path, bar.update)
+                    _write_member(archive, member, f"{partial}/{path}", bar.update)
         former = _read_record(archive)
         for path in former["written"] if former else []:
             (parent / str(_safe_path(archive, path))).unlink(missing_ok=True)
-        written = [path for path in sizes if _move(archive, partial / path, target / path)]
+        written = _move_all(archive, sizes, partial, target)
         _write_record(archive, target, sizes, written)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     logger.info(f"{archive}: {len(written)} of {len(sizes)} files extracted to {target}")
 
 
-def _write_member(
-    archive: Path, member: Member, file: Path, progress: Callable[[int], Any]
-) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
+def _write_member(archive: Path, member: Member, file: str, progress: Callable[[int], Any]) -> None:
     name, size = f"member {member.name!r}", 0
     with open(file, "xb") as out:
         with _naming(archive, name):
@@ -195,8 +199,23 @@ def _write_member(
         )
 
 
+def _move_all(archive: Path, sizes: dict[str, int], partial: Path, target: Path) -> list[str]:
+    """Put whole files in their places, those of a new top folder at once; which were put."""
+    target.mkdir(exist_ok=True)
+    tops = {path.split("/")[0] for path in sizes}
+    new = {top for top in tops if not (target / top).exists()}
+    written = [
+        path
+        for path in sizes
+        if path.split("/")[0] in new or _move(archive, partial / path, target / path)
+    ]
+    for top in sorted(new):
+        os.replace(partial / top, target / top)
+    return written
+
+
 def _move(archive: Path, source: Path, file: Path) -> bool:
-    """Put a whole file in its place unless an equally long one is there; whether it was put."""
+    """Put a file in its place unless an equally long one is there; whether it was put."""
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
         os.replace(source, file)
