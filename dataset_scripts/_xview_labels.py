@@ -32,9 +32,9 @@ FIELDS = ("image_id", "type_id", "bounds_imcoords")
 
 
 class XviewFeature(NamedTuple):
-    """One feature as it is in the file; `index` counts from 0."""
+    """One feature as it is in the file; `number` counts from 0."""
 
-    index: int
+    number: int
     type_id: Any
     bounds: Any
 
@@ -88,8 +88,8 @@ def xview_boxes(features: list[XviewFeature], path: str) -> list[BoxRecord]:
         AnnotationError: a class number is unknown or a box is none.
     """
     records = []
-    for index, type_id, bounds in features:
-        row = f"{path}, feature {index}"
+    for number, type_id, bounds in features:
+        row = f"{path}, feature {number}"
         if not isinstance(type_id, int) or type_id not in CLASS_OF_TYPE:
             raise AnnotationError(
                 f"{row}: field 'type_id' is {type_id!r}; expected one of the 60 class numbers"

@@ -137,7 +137,7 @@ class Dota(FilesBuilder):
                 f"{root}: {describe_folder(root)}; expected a folder 'train', 'val' or 'test' with "
                 "a folder 'images' of DOTA"
             )
-        splits = {}
+        splits: dict[str, Sequence[DetectionRecord]] = {}
         for split, folders in split_folders.items():
             found = [folder for name in folders if (folder := find_folder(top, name))]
             if found:

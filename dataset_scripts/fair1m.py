@@ -84,7 +84,7 @@ class Fair1m(FilesBuilder):
                 f"{root}: {describe_folder(root)}; expected a folder 'train', 'validation' or "
                 "'test' of FAIR1M"
             )
-        splits = {}
+        splits: dict[str, Sequence[DetectionRecord]] = {}
         for split, (folders, prefix) in SPLITS.items():
             found = [folder for name in folders if (folder := find_folder(top, name))]
             if found:
