@@ -63,6 +63,8 @@ class FinetuneModel:
         backbone: name in `BACKBONES`.
         init: folder or Hub id of an encoder or of a model of this architecture, or file of the
             original; null for a random start.
+        needs_init: what a result starts from that is a file of the user's own: without `init` the
+            run is refused, in these words; null: a random start is meant.
         init_decoder: folder or Hub id of the multi-task model, or its file, whose decoder of the
             same task is taken as well.
         take_head: whether a model of the same architecture in `init` gives its head, too.
@@ -76,6 +78,7 @@ class FinetuneModel:
     architecture: str
     backbone: str = "vit_b_rvsa"
     init: str | None = None
+    needs_init: str | None = None
     init_decoder: str | None = None
     take_head: bool = True
     backbone_overrides: dict[str, Any] = dataclasses.field(default_factory=dict)
