@@ -4,8 +4,11 @@ import json
 
 import datasets
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from mtp_hf.dataset_scripts._readers import AnnotationError
+from mtp_hf.dataset_scripts.coco_folder import CocoFolder
 from mtp_hf.dataset_scripts.loading import load_dataset
 from tests.fakes_own import BOXES, coco_content, write_coco, write_json
 
@@ -136,3 +139,34 @@ def test_splits_that_call_a_class_differently_are_an_error(load, root):
 def test_classes_that_are_not_in_the_option_are_an_error(load):
     with pytest.raises(AnnotationError, match="annotation 40: class name 'ship'; expected one of"):
         load(class_names=["tree", "harbor"])
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=6,
+)
+
+
+@given(
+    st.sampled_from(["images", "annotations", "categories", "image", "annotation", "category"]),
+    st.sampled_from(["id", "bbox", "category_id", "image_id", "area", "iscrowd", "file_name",
+                     "width", "height", "name"]),
+    VALUES,
+)  # fmt: skip
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_value_anywhere_is_read_or_refused_with_the_file(root, tmp_path, place, field, value):
+    content = coco_content("ab")
+    if place in content:
+        content[place] = value
+    else:
+        list_name = {"category": "categories"}.get(place, f"{place}s")
+        content[list_name][0][field] = value
+    path = write_json(root / "annotations/instances_train2017.json", content)
+    try:
+        builder = CocoFolder(data_dir=str(root), cache_dir=str(tmp_path / "cache"))
+        records = builder.find_records(root)["train"]
+        rows = [row for record in records for _, row in builder.read_record(record)]
+        assert len(rows) == len(records)
+    except ValueError as error:
+        assert str(path) in str(error) or "mine" in str(error)

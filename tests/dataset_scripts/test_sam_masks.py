@@ -73,10 +73,13 @@ def test_the_picture_is_encoded_once(checkpoint, image, monkeypatch):
     assert len(calls) == 1
 
 
-def test_sam_hq_is_asked_the_same_way(tmp_path, image):
-    model = SamMasks(write_sam(tmp_path, is_high_quality=True))
-    masks = [mask for mask, _ in model.find(image, BOXES)]
-    assert [mask.shape for mask in masks] == [(40, 60)] * 3
+@pytest.mark.parametrize("kind", ["sam_hq", "sam2"])
+def test_later_models_are_asked_the_same_way(tmp_path, image, kind):
+    checkpoint = write_sam(tmp_path, kind)
+    together = [mask for mask, _ in SamMasks(checkpoint, boxes_per_batch=2).find(image, BOXES)]
+    alone = [next(SamMasks(checkpoint).find(image, [box]))[0] for box in BOXES]
+    assert [mask.shape for mask in together] == [(40, 60)] * 3
+    np.testing.assert_array_equal(together, alone)
 
 
 def test_a_checkpoint_that_is_not_there_is_an_error(tmp_path):
