@@ -2,15 +2,22 @@
 
     TRITON_INTERPRET=1 python -m tests.modeling.run_dcnv3_kernels CASES RESULTS
 
-Triton reads the variable when it is imported, so the process of the tests cannot do this.
+Triton reads the variable when it is imported, so the process of the tests cannot do this. The two
+files are imported without the package around them, which would take longer than the kernels.
 """
 
+import importlib
 import sys
+import types
+from pathlib import Path
 
 import torch
 
-from mtp_hf.modeling.ops_dcnv3 import TapGrid
-from mtp_hf.modeling.ops_dcnv3_triton import sample_taps_by_triton
+operators = types.ModuleType("operators")
+operators.__path__ = [str(Path(__file__).resolve().parents[2] / "modeling")]
+sys.modules["operators"] = operators
+TapGrid = importlib.import_module("operators.ops_dcnv3").TapGrid
+sample_taps_by_triton = importlib.import_module("operators.ops_dcnv3_triton").sample_taps_by_triton
 
 
 def run(value, offset, mask, grid, cotangent):
