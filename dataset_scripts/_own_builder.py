@@ -36,8 +36,8 @@ class OwnConfig(FilesConfig):
 
     Attributes:
         class_names: classes in the order of their numbers; None to take them from the files.
-        bands: three numbers from 1, the bands of a TIFF that become red, green and blue; None for
-            the first three. Values of more than 8 bits are stretched picture by picture.
+        bands: three numbers from 1, the bands that become red, green and blue; None for the first
+            three. Values of more than 8 bits are stretched picture by picture.
     """
 
     class_names: list[str] | None = None
@@ -122,7 +122,7 @@ class OwnBuilder(FilesBuilder):
         """
         bands, max_pixels = self.config.bands, self.config.max_pixels
         image: Any = path
-        if path.lower().endswith(TIFF_SUFFIXES):
+        if bands or path.lower().endswith(TIFF_SUFFIXES):
             with Raster(path, max_pixels=max_pixels) as raster:
                 height, width = raster.height, raster.width
                 if bands or raster.dtype != np.uint8 or raster.num_bands > MOST_BANDS:

@@ -86,10 +86,15 @@ def find_yolo_class_names(root: Path, file: YoloFile | None) -> list[str]:
         names = list(names.values())
     if not isinstance(names, list):
         raise AnnotationError(f"{file.path}: names are {names!r}; expected a list or a table")
+    for name in names:
+        if isinstance(name, bool) or not isinstance(name, str | int | float):
+            raise AnnotationError(
+                f"{file.path}: a name is a {type(name).__name__}; expected words (in quotes where "
+                "yaml reads them otherwise, as yes, no, on and off)"
+            )
     if num_classes is not None and num_classes != len(names):
-        raise AnnotationError(
-            f"{file.path}: nc is {num_classes!r}, but there are {len(names)} names"
-        )
+        found = num_classes if isinstance(num_classes, int) else type(num_classes).__name__
+        raise AnnotationError(f"{file.path}: nc is {found}, but there are {len(names)} names")
     return [str(name) for name in names]
 
 
@@ -128,7 +133,12 @@ def _read_split(
 ) -> list[DetectionRecord]:
     pictures: dict[str, str] = {}
     for value in values:
-        for image_id, path in _pictures_at(_resolve(str(value), split, root, file), root, file):
+        if not isinstance(value, str):
+            raise AnnotationError(
+                f"{file.path}: {SPLIT_KEYS[split]} is a {type(value).__name__}; expected a folder, "
+                "a list of folders or a text file"
+            )
+        for image_id, path in _pictures_at(_resolve(value, split, root, file), root, file):
             if image_id in pictures:
                 raise AnnotationError(
                     f"{path}: image id {image_id!r} is also that of {pictures[image_id]}; expected "
@@ -150,7 +160,9 @@ def _resolve(value: str, split: str, root: Path, file: YoloFile) -> Path:
     inner = value
     while inner.startswith(("../", "./")):
         inner = inner.partition("/")[2]
-    tried = [folder / str(file.content.get("path") or ".") / value, folder / value, folder / inner]
+    base = file.content.get("path")
+    base = base if isinstance(base, str) else "."
+    tried = [folder / base / value, folder / value, folder / inner]
     found = [path.resolve() for path in tried if path.exists()]
     inside = [path for path in found if path.is_relative_to(root)]
     if not inside:
@@ -169,7 +181,11 @@ def _pictures_at(place: Path, root: Path, file: YoloFile) -> Iterator[tuple[str,
             for path in index_files((folder,), PICTURE_SUFFIXES).values():
                 yield os.path.splitext(os.path.relpath(path, place))[0].replace(os.sep, "/"), path
         return
-    for number, line in enumerate(place.read_text(encoding="utf-8-sig").splitlines(), start=1):
+    try:
+        lines = place.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise AnnotationError(f"{place}: not a text file ({error})") from None
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         bases = (place.parent, root, file.path.parent)

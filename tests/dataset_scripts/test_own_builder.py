@@ -110,6 +110,16 @@ def test_a_tiff_of_many_bands_shows_those_that_were_chosen(load, tmp_path):
         picture(load, root, 6, bands=[9, 1, 2])
 
 
+def test_bands_are_those_of_any_picture(load, tmp_path):
+    root = write_voc(tmp_path / "mine")
+    plain, turned = (
+        np.asarray(load("voc_folder", root, bands=b)[0]["image"]) for b in (None, [3, 2, 1])
+    )
+    np.testing.assert_array_equal(turned, plain[..., ::-1])
+    with pytest.raises(AnnotationError, match=r"bands \[4, 3, 2\] were asked for"):
+        load("voc_folder", root, bands=[4, 3, 2])
+
+
 def test_a_tiff_of_8_bits_stays_as_it_is(load, tmp_path):
     pixels = picture(load, tmp_path / "mine", 3, "uint8")
     assert pixels[0, 0].tolist() == [40, 80, 120]

@@ -111,6 +111,21 @@ def test_a_list_that_names_no_picture_is_an_error(root):
         pictures(root)
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"train": {"a": 1}}, r"data\.yaml: train is a dict; expected a folder"),
+        ({"train": [["images"]]}, "train is a list; expected a folder"),
+        ({"train": "data.bin"}, r"data\.bin: not a text file"),
+    ],
+)
+def test_a_split_that_is_no_path_is_an_error(root, content, message):
+    write(root, **content)
+    (root / "data.bin").write_bytes(b"\xff\xfe")
+    with pytest.raises(AnnotationError, match=message):
+        pictures(root)
+
+
 def test_two_pictures_of_one_name_in_two_folders_are_an_error(root):
     write(root, train=["images/train", "images/val"])
     with pytest.raises(AnnotationError, match="image id 'a' is also that of"):
@@ -129,6 +144,9 @@ def test_names_are_a_list_or_a_table(root, content):
         ({"names": {1: "ship", 2: "harbor"}}, r"the numbers \[1, 2\]; expected 0, 1, 2"),
         ({"names": "ship"}, "names are 'ship'; expected a list or a table"),
         ({"names": ["ship"], "nc": 2}, "nc is 2, but there are 1 names"),
+        ({"names": ["ship"], "nc": ["x"]}, "nc is list, but there are 1 names"),
+        ({"names": ["ship", ["x"]]}, "a name is a list; expected words"),
+        ({"names": ["ship", False]}, "a name is a bool; expected words .in quotes where yaml"),
     ],
 )
 def test_names_that_cannot_be_right_are_refused(root, content, message):
