@@ -17,19 +17,22 @@ operators = types.ModuleType("operators")
 operators.__path__ = [str(Path(__file__).resolve().parents[2] / "modeling")]
 sys.modules["operators"] = operators
 TapGrid = importlib.import_module("operators.ops_dcnv3").TapGrid
-sample_taps_by_triton = importlib.import_module("operators.ops_dcnv3_triton").sample_taps_by_triton
+kernels = importlib.import_module("operators.ops_dcnv3_triton")
 
 
 def run(value, offset, mask, grid, cotangent):
     """Return the sums and the gradients of the three arguments."""
     arguments = [tensor.requires_grad_() for tensor in (value, offset, mask)]
-    sums = sample_taps_by_triton(*arguments, TapGrid(*grid))
+    sums = kernels.sample_taps_by_triton(*arguments, TapGrid(*grid))
     return [sums.detach(), *torch.autograd.grad(sums, arguments, cotangent)]
 
 
 def main(cases, results):
     """Read the cases by name, write the results by the same names."""
-    torch.save({name: run(*case) for name, case in torch.load(cases).items()}, results)
+    found = {name: run(*case) for name, case in torch.load(cases).items()}
+    with torch.inference_mode():
+        found["trial in inference mode"] = kernels.works_on(torch.device("cpu"))
+    torch.save(found, results)
 
 
 if __name__ == "__main__":

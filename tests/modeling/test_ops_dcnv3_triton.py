@@ -145,6 +145,10 @@ def test_kernels_can_be_translated_for_a_gpu(name, ones, tmp_path, monkeypatch):
     assert compiled.asm["cubin"]
 
 
+def test_the_trial_does_not_mind_that_gradients_are_off(interpreted):
+    assert interpreted[1]["trial in inference mode"] is True
+
+
 def test_where_kernels_fail_the_twin_takes_over_with_a_warning():
     with pytest.warns(UserWarning, match="InternImage does without its Triton kernels: "):
         assert not ops_dcnv3_triton.works_on.__wrapped__(torch.device("cpu"))
