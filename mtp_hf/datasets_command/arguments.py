@@ -14,6 +14,11 @@ def add_source(parser: argparse.ArgumentParser) -> None:
         "name", metavar="NAME[/CONFIG]", help="see `mtp-hf data list`; the first config by default"
     )
     parser.add_argument("folder", metavar="DIR", help="folder of the files as downloaded")
+    add_options(parser)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add options of a builder."""
     parser.add_argument(
         "--option",
         action="append",
@@ -40,7 +45,7 @@ def source_of(args: argparse.Namespace, **options: object) -> Source:
     Raises:
         ValueError: there is no such data set or config, or an option has no value.
     """
-    return parse_source(args.name, args.folder, **_read_options(args.option), **options)
+    return parse_source(args.name, args.folder, **read_options(args.option), **options)
 
 
 def positive(text: str) -> int:
@@ -51,7 +56,12 @@ def positive(text: str) -> int:
     return value
 
 
-def _read_options(pairs: list[str]) -> dict[str, object]:
+def read_options(pairs: list[str]) -> dict[str, object]:
+    """Options of a builder from KEY=VALUE; values are YAML.
+
+    Raises:
+        ValueError: one has no key or no value.
+    """
     options: dict[str, object] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")

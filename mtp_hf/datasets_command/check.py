@@ -22,6 +22,7 @@ from mtp_hf.datasets_command.row_summary import (
     LEAVES,
     MISSING,
     NO_AREA,
+    NO_LABELS,
     NO_OBJECT,
     Flaw,
     RowSummary,
@@ -36,7 +37,7 @@ PICTURE_IN_SPLITS = "the same picture in two splits"
 NO_EXAMPLE = "classes without an example"
 OTHER_COUNT = "not as many pictures as published"
 WARNED = "warnings while looking for files"
-REMARKS = {LEAVES, NO_AREA, NO_OBJECT, ID_IN_SPLITS, NO_EXAMPLE, OTHER_COUNT, WARNED}
+REMARKS = {LEAVES, NO_AREA, NO_OBJECT, NO_LABELS, ID_IN_SPLITS, NO_EXAMPLE, OTHER_COUNT, WARNED}
 CHUNK = 16  # records that a process gets at once
 LARGEST_QUEUE = 4  # chunks a process, so that results do not pile up
 
@@ -131,6 +132,7 @@ def check_source(
         for split in splits
         for kind in dict.fromkeys(flaw.kind for flaw in flaws[split])
     ]
+    findings = [_or_no_labels(finding, numbers[finding.split]) for finding in findings]
     findings += _find_repeated_ids(pictures) + _find_repeated_pictures(pictures)
     findings += _remarks(source, family, numbers, warnings)
     findings.sort(key=lambda finding: not finding.is_error)
@@ -212,6 +214,13 @@ def _add(numbers: SplitNumbers, summary: RowSummary, family: Family) -> None:
     for what, found_counts in counts.items():
         before = numbers.class_counts.get(what, np.zeros(num_classes, np.int64))
         numbers.class_counts[what] = before + found_counts
+
+
+def _or_no_labels(finding: Finding, numbers: SplitNumbers) -> Finding:
+    """Say once that a whole split, such as a test split, has no labels."""
+    if finding.kind == NO_OBJECT and len(finding.items) == numbers.num_images:
+        return Finding(NO_LABELS, finding.split, [f"{numbers.num_images} pictures, no object"])
+    return finding
 
 
 def _find_repeated_ids(pictures: dict[str, list[_Picture]]) -> list[Finding]:

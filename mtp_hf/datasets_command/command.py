@@ -14,6 +14,7 @@ ACTIONS = {
     "show": ("mtp_hf.datasets_command.show_action", "draw a contact sheet of a data set"),
     "convert": ("mtp_hf.datasets_command.convert_action", "write Parquet shards and a card"),
     "push": ("mtp_hf.datasets_command.push_action", "convert a data set and push it to the Hub"),
+    "export": ("mtp_hf.datasets_command.export_action", "write what the scripts of MTP write"),
 }
 
 

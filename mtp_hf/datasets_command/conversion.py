@@ -149,9 +149,14 @@ def read_plan(out: Path) -> Plan | None:
 
 
 def replace_text(path: Path, text: str) -> None:
+    """Write a text file so that it is whole or not there."""
+    replace_bytes(path, text.encode("utf-8"))
+
+
+def replace_bytes(path: Path, content: bytes) -> None:
     """Write a file so that it is whole or not there."""
     new = path.with_name(f".{path.name}.new")
-    new.write_text(text, encoding="utf-8")
+    new.write_bytes(content)
     os.replace(new, path)
 
 

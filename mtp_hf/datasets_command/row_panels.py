@@ -13,7 +13,7 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from mtp_hf.class_colors import default_palette
-from mtp_hf.datasets_command.families import CLASSIFICATION, IGNORED, SAMRS, Family
+from mtp_hf.datasets_command.families import CHANGE, CLASSIFICATION, IGNORED, SAMRS, Family
 from mtp_hf.datasets_command.pictures import is_band_list, open_picture
 from mtp_hf.datasets_command.row_summary import object_boxes
 from mtp_hf.drawing import (
@@ -62,12 +62,14 @@ def draw_row(row: dict[str, Any], family: Family, *, side: int) -> Panels:
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
     canvases = [picture.resize(size, Image.Resampling.BICUBIC) for picture in originals]
     palette = default_palette(len(family.class_names))
-    title, pictures, classes = f"{row['image_id']}  {width} x {height}", [], set[int]()
+    title = f"{row['image_id']}  {width} x {height}"
+    pictures: list[Image.Image] = []
+    classes: set[int] = set()
     if family.name == CLASSIFICATION:
         title += f"  {family.class_names[row['label']]}"
         return Panels(title, canvases, classes)
-    if len(canvases) == 2:
-        pictures, change = _draw_change(canvases, row[family.mask])
+    if family.name == CHANGE:
+        pictures, change = _draw_change(canvases, row[str(family.mask)])
         return Panels(title + change, pictures, classes)
     for column in family.object_columns:
         if row.get(column) is not None:
@@ -158,7 +160,9 @@ def _to_rgb(value: Any) -> Image.Image:
     """Any picture as RGB; many bands as their natural colours, stretched."""
     if isinstance(value, (str, dict)):
         return open_picture(value).convert("RGB")
-    bands = np.stack([open_picture(band) for band in value] if is_band_list(value) else value)
+    if is_band_list(value):
+        value = [np.asarray(open_picture(band)) for band in value]
+    bands = np.asarray(value)
     bands = bands[list(RGB_BANDS)] if len(bands) > max(RGB_BANDS) else bands[[0, 0, 0]]
     low, high = np.percentile(bands, BRIGHT_PERCENTILES)
     scaled = np.clip((bands - low) / max(1.0, high - low), 0, 1) * 255

@@ -23,6 +23,7 @@ OUTSIDE = "objects outside the picture"
 NO_AREA = "objects without an area"
 LEAVES = "objects that leave the picture"
 NO_OBJECT = "pictures without an object"
+NO_LABELS = "splits without labels"
 
 MAX_LABELS = 256  # of a map
 
