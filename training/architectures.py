@@ -129,6 +129,7 @@ def build_network(recipe: FinetuneRecipe, class_names: Sequence[str]) -> PreTrai
     section = "backbone_overrides"
     try:
         if architecture.config_class is None:
+            section += " or model.head"  # one config has both
             config = backbone_class(**fields, **own)
         else:
             backbone_config = backbone_class(**fields)
