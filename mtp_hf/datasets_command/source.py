@@ -62,7 +62,7 @@ def list_records(builder: FilesBuilder) -> tuple[dict[str, Sequence[Any]], list[
     """
     root = builder.config.root()
     with _caught_warnings("mtp_hf.dataset_scripts") as warnings:
-        splits = builder.find_records(root)
+        splits = builder.list_records(root)
     if not any(len(records) for records in splits.values()):
         raise ValueError(
             f"{root}: no image for any split of {builder.name}/{builder.config.name}; is this the "

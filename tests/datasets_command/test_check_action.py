@@ -80,7 +80,17 @@ def test_a_record_that_cannot_be_read_is_named_and_the_others_are_read(made):
     assert [item.split(": ")[1] for item in found["records that cannot be read"]["items"]] == [
         "row 2 is odd"
     ]
-    assert found["pictures without an object"]["count"] == 1
+    assert found["splits without labels"]["items"] == ["1 pictures, no object"]
+
+
+def test_pictures_without_an_object_are_named_unless_all_are_without(made, tmp_path):
+    empty = [picture_row(name, objects=objects_of([], [])) for name in "xyz"]
+    rows = clean_rows("detection", tmp_path / "set")
+    status, found = made("detection", {"train": rows["train"] + empty[:1], "test": empty[1:]})
+    assert status == 0
+    assert found["pictures without an object"]["items"] == [str(tmp_path / "set" / "x.png")]
+    assert found["splits without labels"]["items"] == ["2 pictures, no object"]
+    assert found["splits without labels"]["split"] == "test"
 
 
 def test_a_missing_picture_a_cut_one_and_a_file_that_is_none_are_named(made, tmp_path):
