@@ -111,16 +111,24 @@ class FilesBuilder(datasets.GeneratorBasedBuilder):
         """
         raise NotImplementedError("a builder says what is in a record")
 
-    def _split_generators(
-        self, dl_manager: datasets.DownloadManager
-    ) -> list[datasets.SplitGenerator]:
-        root = self.config.root()
+    def list_records(self, root: Path) -> dict[str, Sequence[Any]]:
+        """`find_records`, whose error names archives that only other programs can read.
+
+        Raises:
+            FileNotFoundError: a part of the set is not there.
+        """
         try:
-            splits = self.find_records(root)
+            return self.find_records(root)
         except FileNotFoundError as error:
             if hint := foreign_archives_hint(root):
                 raise FileNotFoundError(f"{error}{hint}") from None
             raise
+
+    def _split_generators(
+        self, dl_manager: datasets.DownloadManager
+    ) -> list[datasets.SplitGenerator]:
+        root = self.config.root()
+        splits = self.list_records(root)
         empty = [split for split, records in splits.items() if not records]
         if empty or not splits:
             raise AnnotationError(
