@@ -237,6 +237,8 @@ def test_a_foreign_archive_is_named_with_the_command_where_files_are_missing(
     assert command in foreign_archives_hint(tmp_path)
     with pytest.raises(FileNotFoundError, match=f"no folder 'Train'; extract .* {command}"):
         Lines(data_dir=str(tmp_path), cache_dir=str(tmp_path)).download_and_prepare()
+    with pytest.raises(FileNotFoundError, match=command):
+        Lines(data_dir=str(tmp_path), cache_dir=str(tmp_path)).list_records(tmp_path)
     (tmp_path / "Train").mkdir()
     with pytest.raises(AnnotationError, match=f"no image for train .*; extract .*{command}"):
         Lines(data_dir=str(tmp_path), cache_dir=str(tmp_path)).download_and_prepare()
