@@ -27,15 +27,13 @@ from mtp_hf.drawing import (
 )
 from mtp_hf.metrics.arrays import as_array
 from mtp_hf.metrics.pretraining import crop_labels
+from mtp_hf.picture_sheets import lay_out_row, stack_rows
 from mtp_hf.task_layers import Layer, read_layer
 
 MIN_SIDE_PX = 384
 ALPHA = 0.45  # opacity of maps and masks
 TASK_NAMES = {"ss": "semantic map", "is": "instances", "rd": "turned boxes"}
 MAX_NAMES = 12  # beside a legend
-MARGIN_PX = 8
-TITLE_PX = 24
-TITLE_FONT_PX = 15
 LEGEND_FONT_PX = 13
 LEGEND_LINE_PX = 18
 
@@ -219,7 +217,7 @@ def draw_comparison(
                 )
         if rows:
             files.append(folder / f"predictions_{task}.png")
-            _stack_rows(rows).save(files[-1])
+            stack_rows(rows).save(files[-1])
     return files
 
 
@@ -277,34 +275,8 @@ def _draw_row(
         captions[2] += f": {_count(found)} with a score of {score_threshold:g} or more"
     classes = sorted(truth.classes() | found.classes())
     legend = draw_legend([class_names[label] for label in classes], palette[classes])
-    width, height = pictures[0].size
-    row = Image.new(
-        "RGB",
-        (3 * (width + MARGIN_PX) + legend.width, 2 * TITLE_PX + max(height, legend.height)),
-        "white",
-    )
-    pen = ImageDraw.Draw(row)
     title = f"{labels['dataset']}  {labels['image_id']}  {TASK_NAMES[task]}"
-    pen.text((0, TITLE_PX / 2), title, fill="black", font=load_font(TITLE_FONT_PX), anchor="lm")
-    for column, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
-        left = column * (width + MARGIN_PX)
-        font = load_font(LEGEND_FONT_PX)
-        pen.text((left, 1.5 * TITLE_PX), caption, fill="black", font=font, anchor="lm")
-        row.paste(picture, (left, 2 * TITLE_PX))
-    row.paste(legend, (3 * (width + MARGIN_PX), 2 * TITLE_PX))
-    return row
-
-
-def _stack_rows(rows: Sequence[Image.Image]) -> Image.Image:
-    """Put rows of different widths under each other on white."""
-    width = max(row.width for row in rows) + 2 * MARGIN_PX
-    height = sum(row.height + 2 * MARGIN_PX for row in rows)
-    sheet = Image.new("RGB", (width, height), "white")
-    top = MARGIN_PX
-    for row in rows:
-        sheet.paste(row, (MARGIN_PX, top))
-        top += row.height + 2 * MARGIN_PX
-    return sheet
+    return lay_out_row(title, list(zip(captions, pictures, strict=True)), legend)
 
 
 def _count(layer: Layer) -> str:

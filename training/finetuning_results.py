@@ -1,5 +1,7 @@
 """What a finetuning run leaves: metrics, pictures, the last model and the best one."""
 
+import dataclasses
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -7,15 +9,24 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedModel
 
-from mtp_hf.conversion.folder import build_processor, written_whole
-from mtp_hf.hub.bundle import save_with_code
-from mtp_hf.hub.card import markdown_table
+from mtp_hf.conversion.folder import written_whole
+from mtp_hf.dataset_scripts.demo import example_picture
+from mtp_hf.hub.bundle import BEST, MODEL, save_with_code
+from mtp_hf.hub.card import EXAMPLE_FILE, markdown_table
+from mtp_hf.hub.finetuned_card import TASKS_ON_HUB, FinetunedFacts, render_finetuned_card
+from mtp_hf.metric_plots import plot_class_bars, plot_confusion, plot_precision_recall
 from mtp_hf.metrics.finetuning import HEADLINES, headline
 from mtp_hf.metrics.tables import flatten_metrics
 from mtp_hf.plots import plot_losses
+from mtp_hf.task_pictures import draw_predictions
 from mtp_hf.training.finetune_schema import FinetuneRecipe
+from mtp_hf.training.finetuned_facts import evaluation_processor
 from mtp_hf.training.run_folder import RunFolder
 from mtp_hf.training.validation import PredictedImages
+
+PREDICTIONS, CONFUSION, CURVES = "predictions.png", "confusion.png", "curves.png"
+# Picture -> title on the card; predictions stay at home, for they show the data set.
+PICTURES = {"losses.png": "Losses", CONFUSION: "Confusion", CURVES: "Classes"}
 
 
 def write_results(
@@ -23,8 +34,7 @@ def write_results(
     folder: RunFolder,
     network: PreTrainedModel,
     *,
-    step: int,
-    metrics: Mapping[str, Any],
+    facts: FinetunedFacts,
     kept: PredictedImages,
 ) -> None:
     """Write metrics, pictures and model of a run; on the main process.
@@ -33,42 +43,87 @@ def write_results(
         recipe: of the run.
         folder: of the run.
         network: the trained network.
-        step: optimizer steps done.
-        metrics: of the last evaluation, as `TaskEvaluator.compute` gives them; may be empty.
+        facts: what the card tells, with the metrics of the last evaluation.
         kept: measured images to draw.
     """
-    folder.write_metrics(step=step, after=flatten_metrics(metrics), per_class=_per_class(metrics))
+    metrics = facts.metrics
+    folder.write_metrics(
+        step=facts.steps, after=flatten_metrics(metrics), per_class=_per_class(metrics)
+    )
     if folder.log.stat().st_size:
         plot_losses(folder.log, folder.losses)
-    write_model(recipe, network, folder.path / "model", step=step, metrics=metrics)
+    if metrics:
+        draw_results(facts, folder.path, kept)
+    shown = {t: name for name, t in PICTURES.items() if (folder.path / name).is_file()}
+    facts = dataclasses.replace(facts, pictures=shown)
+    write_model(recipe, network, folder.path / MODEL, facts, pictures=folder.path)
+
+
+def draw_results(facts: FinetunedFacts, folder: Path, kept: PredictedImages) -> list[Path]:
+    """Draw predictions, and the confusion or the curves of the classes.
+
+    Args:
+        facts: task, class names and metrics.
+        folder: gets the pictures.
+        kept: measured images; none are drawn where there are none.
+
+    Returns:
+        The files written.
+    """
+    files = []
+    if kept.images:
+        columns = [kept.images, kept.images_post] if kept.images_post else [kept.images]
+        images = list(zip(*columns, strict=True))
+        names, file = facts.class_names, folder / PREDICTIONS
+        draw_predictions(facts.task, images, kept.labels, kept.predictions, names).save(file)
+        files.append(file)
+    classes, names = facts.metrics["per_class"], facts.class_names
+    if "confusion" in facts.metrics and facts.task == "scene_classification":
+        files.append(plot_confusion(facts.metrics["confusion"], names, folder / CONFUSION))
+    elif "curves" in facts.metrics:
+        precision = next(classes[name] for name in ("box_ap50", "ap50") if name in classes)
+        curves = facts.metrics["curves"]
+        files.append(plot_precision_recall(curves, precision, names, folder / CURVES))
+    else:
+        values = {"IoU": classes["iou"], "F1": classes["f1"]}
+        files.append(plot_class_bars(values, names, folder / CURVES))
+    return files
 
 
 def write_best(
-    recipe: FinetuneRecipe,
-    folder: RunFolder,
-    network: PreTrainedModel,
-    *,
-    step: int,
-    metrics: Mapping[str, Any],
+    recipe: FinetuneRecipe, folder: RunFolder, network: PreTrainedModel, facts: FinetunedFacts
 ) -> None:
     """Write the model to `best/`, then what it reached into the metrics; on the main process."""
-    write_model(recipe, network, folder.path / "best", step=step, metrics=metrics)
+    write_model(recipe, network, folder.path / BEST, facts)
     name = headline(recipe.task)
-    folder.write_metrics(best={"step": step, name: metrics[name]})
+    folder.write_metrics(best={"step": facts.steps, name: facts.metrics[name]})
 
 
 def write_model(
     recipe: FinetuneRecipe,
     network: PreTrainedModel,
     folder: Path,
+    facts: FinetunedFacts,
     *,
-    step: int,
-    metrics: Mapping[str, Any],
+    pictures: Path | None = None,
 ) -> None:
-    """Write config, weights, processor, code and card as one folder, whole or not at all."""
+    """Write config, weights, processor, code and card as one folder, whole or not at all.
+
+    Args:
+        recipe: of the run.
+        network: to write.
+        folder: where to.
+        facts: what the card tells.
+        pictures: folder of the pictures that the facts name.
+    """
     with written_whole(folder) as work:
-        processor = build_processor(type(network).__name__, recipe.data.image_size)
-        save_with_code(network, processor, work)
+        save_with_code(network, evaluation_processor(recipe), work)
+        card = render_finetuned_card(facts, folder.name)
+        (work / "README.md").write_text(card, encoding="utf-8")
+        for name in facts.pictures.values() if pictures else ():
+            shutil.copyfile(pictures / name, work / name)
+        if TASKS_ON_HUB[recipe.task].pipeline:
+            example_picture().save(work / EXAMPLE_FILE)
 
 
 def results_text(recipe: FinetuneRecipe, folder: RunFolder, metrics: Mapping[str, Any]) -> str:

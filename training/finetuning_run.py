@@ -2,6 +2,7 @@
 
 import functools
 import math
+import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,13 @@ from accelerate.logging import get_logger
 from transformers import PreTrainedModel
 
 from mtp_hf.data.multi_dataset import SourceDataset
+from mtp_hf.hub.bundle import BEST, MODEL
+from mtp_hf.hub.finetuned_card import FinetunedFacts
 from mtp_hf.metrics.finetuning import HEADLINES, TaskEvaluator, headline
 from mtp_hf.training.agreement import on_main_process
 from mtp_hf.training.architectures import build_network
 from mtp_hf.training.finetune_schema import FinetuneRecipe
+from mtp_hf.training.finetuned_facts import gather_facts
 from mtp_hf.training.finetuning_data import (
     evaluation_loader,
     find_class_names,
@@ -46,6 +50,11 @@ class FinetuningRun(TrainingRun[FinetuneRecipe]):
         """K names, in label order."""
         (source,) = self.sources.values()
         return find_class_names(self.recipe, source.rows)
+
+    @property
+    def num_drawn(self) -> int:  # type: ignore[override]
+        """Images of the picture that shows predictions."""
+        return self.task.num_drawn
 
     def load(
         self, part: str, *, limit: int | None = None, augment: bool = False
@@ -128,15 +137,34 @@ class FinetuningRun(TrainingRun[FinetuneRecipe]):
         self, network: PreTrainedModel, metrics: Mapping[str, Any], kept: PredictedImages
     ) -> str:
         """Write metrics, pictures and model."""
-        write_results(self.recipe, self.folder, network, step=self.step, metrics=metrics, kept=kept)
+        facts = self._facts(metrics)
+        write_results(self.recipe, self.folder, network, facts=facts, kept=kept)
         return results_text(self.recipe, self.folder, metrics)
 
     def write_snapshot(self, folder: Path, *, network: PreTrainedModel, step: int) -> None:
-        """Write the model as it is now."""
-        write_model(self.recipe, network, folder / "model", step=step, metrics={})
+        """Write the model as it is now; where the best one is pushed, the best so far."""
+        best = self.folder.path / BEST
+        if self.publisher and BEST in self.publisher.names and best.exists():
+            shutil.copytree(best, folder / BEST)
+            return
+        for kind in self.publisher.names if self.publisher else (MODEL,):
+            write_model(self.recipe, network, folder / kind, self._facts({}))
 
     def _keep_best(self, network: PreTrainedModel, step: int, metrics: Mapping[str, Any]) -> None:
         name = headline(self.recipe.task)
         best = self.folder.read_metrics().get("best", {}).get(name, -math.inf)
         if metrics[name] > best:
-            write_best(self.recipe, self.folder, network, step=step, metrics=metrics)
+            write_best(self.recipe, self.folder, network, self._facts(metrics))
+
+    def _facts(self, metrics: Mapping[str, Any]) -> FinetunedFacts:
+        """Gather what the card tells."""
+        (num_images,) = self.num_images.values()
+        assert self.recipe.schedule.steps is not None
+        return gather_facts(
+            self.recipe_as_given,
+            self.class_names,
+            num_images=num_images,
+            steps=self.step,
+            planned_steps=self.recipe.schedule.steps,
+            metrics=metrics,
+        )

@@ -1,7 +1,6 @@
 """What a run leaves when it ends: metrics, pictures and the two networks with their cards."""
 
 import dataclasses
-import importlib.metadata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import numpy as np
 from accelerate.logging import get_logger
 
 from mtp_hf.hub.bundle import save_bundle
-from mtp_hf.hub.card import RunFacts, SourceFacts, markdown_table, metric_rows
+from mtp_hf.hub.card import RunFacts, SourceFacts, library_versions, markdown_table, metric_rows
 from mtp_hf.metrics.tables import flatten_metrics
 from mtp_hf.modeling.modeling_mtp import MTPForPreTraining
 from mtp_hf.plots import plot_losses
@@ -22,7 +21,6 @@ from mtp_hf.visualize import draw_comparison
 
 logger = get_logger(__name__)
 
-PACKAGES = ("mtp-hf", "torch", "torchvision", "transformers", "accelerate", "datasets")
 # Picture -> title on the cards.
 PICTURES = {
     "losses.png": "Losses",
@@ -143,7 +141,7 @@ def _facts(
         recipe_yaml=recipe_to_yaml(without_paths(recipe)),
         before=measured.before,
         after=measured.after,
-        versions={name: importlib.metadata.version(name) for name in PACKAGES},
+        versions=library_versions(),
         pictures=pictures,
     )
 

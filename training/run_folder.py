@@ -1,6 +1,7 @@
 """The output folder of a run: where each thing lies, and when it may be written to.
 
-recipe.yaml  log.jsonl  metrics.json  losses.png  predictions_{ss,is,rd}.png
+recipe.yaml  log.jsonl  metrics.json  losses.png  predictions_{ss,is,rd}.png  (pretraining)
+predictions.png  confusion.png  curves.png  (finetuning)
 checkpoints/step_0000100/  encoder/  model/  best/  hub_snapshot/
 """
 
@@ -21,6 +22,9 @@ CONTENTS = (
     "predictions_ss.png",
     "predictions_is.png",
     "predictions_rd.png",
+    "predictions.png",
+    "confusion.png",
+    "curves.png",
     "tracker",
     "checkpoints",
     "encoder",

@@ -50,7 +50,7 @@ class Task:
         min_side: of images with objects that are trained on; None takes every image.
         pads: parts, `train` and `validation`, whose images are padded to `data.image_size`; the
             others are padded to the next multiples of 32.
-        pipeline_tag: the Hub's word, or None where no pipeline of transformers does it.
+        num_drawn: images in the picture of predictions.
     """
 
     architectures: tuple[str, ...]
@@ -64,7 +64,7 @@ class Task:
     eval_size: str | None = "image_size"
     min_side: int | None = None
     pads: tuple[str, ...] = ()
-    pipeline_tag: str | None = None
+    num_drawn: int = 3
 
 
 def predict_scenes(network: Any, inputs: Inputs, recipe: FinetuneRecipe) -> Predictions:
@@ -98,7 +98,7 @@ TASKS: dict[str, Task] = {
         predict=predict_scenes,
         annotations=("label",),
         pads=("train", "validation"),  # they have this size
-        pipeline_tag="image-classification",
+        num_drawn=12,
     ),
     "horizontal_detection": Task(
         architectures=("faster_rcnn", "retinanet"),
@@ -108,7 +108,6 @@ TASKS: dict[str, Task] = {
         predict=predict_objects,
         annotations=("boxes", "class_labels"),
         min_side=32,
-        pipeline_tag="object-detection",
     ),
     "rotated_detection": Task(
         architectures=("oriented_rcnn",),
@@ -129,7 +128,6 @@ TASKS: dict[str, Task] = {
         train_size="crop_size",
         eval_size=None,
         pads=("train",),
-        pipeline_tag="image-segmentation",
     ),
     "change_detection": Task(
         architectures=("siamese_unet",),
@@ -167,18 +165,26 @@ def find_task(recipe: FinetuneRecipe) -> Task:
 
 def make_transforms(recipe: FinetuneRecipe, *, augment: bool) -> Compose:
     """Make the training transforms of a recipe, or those of evaluation."""
-    task, size = find_task(recipe), recipe.data.image_size
+    task = find_task(recipe)
     if augment:
-        make, given, name = task.train_transforms, recipe.augment, task.train_size
+        make, section = task.train_transforms, "augment"
+        arguments = {task.train_size: recipe.data.image_size, **recipe.augment}
     else:
-        make, given = task.eval_transforms, recipe.evaluation.transforms
-        name = task.eval_size or ""
-    arguments = ({name: size} if name else {}) | dict(given)
-    section = "augment" if augment else "evaluation.transforms"
+        make, section = task.eval_transforms, "evaluation.transforms"
+        arguments = evaluation_arguments(recipe)
     try:
         return make(**arguments)
     except (TypeError, ValueError) as error:
         raise ValueError(f"recipe {recipe.name}: {section}: {error}") from None
+
+
+def evaluation_arguments(recipe: FinetuneRecipe) -> dict[str, Any]:
+    """Return all arguments of the transforms of evaluation, defaults included."""
+    task = find_task(recipe)
+    size = {task.eval_size: recipe.data.image_size} if task.eval_size else {}
+    known = inspect.signature(task.eval_transforms).parameters
+    defaults = {name: parameter.default for name, parameter in known.items()}
+    return defaults | size | recipe.evaluation.transforms
 
 
 def _check_arguments(function: Callable[..., Any], given: Mapping[str, Any], section: str) -> None:

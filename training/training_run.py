@@ -71,6 +71,8 @@ class TrainingRun(abc.ABC, Generic[R]):
         saved_step: of the newest checkpoint of this state; None before the first.
     """
 
+    num_drawn = NUM_DRAWN
+
     def __init__(
         self,
         recipe: R,
@@ -88,6 +90,7 @@ class TrainingRun(abc.ABC, Generic[R]):
             self.sources = self.load("train", augment=True)
             limit = recipe.evaluation.max_samples
             self.validation_sources = self.load("validation", limit=limit)
+        self.recipe_as_given = recipe  # perhaps in epochs
         lengths = {name: num_train for name, (num_train, _) in self.num_images.items()}
         self.recipe = recipe.in_steps(lengths)
         self.facts = CheckpointFacts(recipe_to_yaml(recipe), lengths)
@@ -206,7 +209,7 @@ class TrainingRun(abc.ABC, Generic[R]):
         if self.step < last_step:
             self.train(last_step)
         self.evaluate_training_images("after")
-        metrics, kept = self.evaluate(self.step, num_kept=NUM_DRAWN)
+        metrics, kept = self.evaluate(self.step, num_kept=self.num_drawn)
         network = whole_network(self.accelerator, self.prepared.model)
         on_main_process(self.accelerator, lambda: print(self.write_results(network, metrics, kept)))
 

@@ -38,9 +38,13 @@ class Evaluator(Protocol):
 
 @dataclasses.dataclass
 class PredictedImages:
-    """Some images with their labels and predictions, on the CPU, to be drawn."""
+    """Some images with their labels and predictions, on the CPU, to be drawn.
+
+    `images_post` are the second pictures of pairs.
+    """
 
     images: list[Tensor] = dataclasses.field(default_factory=list)
+    images_post: list[Tensor] = dataclasses.field(default_factory=list)
     labels: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     predictions: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
@@ -110,9 +114,18 @@ def _keep(
     predictions: list[dict[str, Any]],
     num_kept: int,
 ) -> None:
-    rows = zip(batch["pixel_values"], batch["labels"], predictions, strict=True)
-    for image, label, prediction in rows:
-        if sum(other["dataset"] == label["dataset"] for other in kept.labels) < num_kept:
-            kept.images.append(image)
-            kept.labels.append(label)
-            kept.predictions.append(prediction)
+    images = batch["pixel_values"]
+    posts = batch.get("pixel_values_post", [None] * len(images))
+    rows = zip(images, posts, batch["labels"], predictions, strict=True)
+    for image, post, label, prediction in rows:
+        alike = [other for other in kept.labels if other["dataset"] == label["dataset"]]
+        scene = label.get("reference", {}).get("label")  # of scenes one a class: rows are sorted
+        if len(alike) >= num_kept or (
+            scene is not None and any(other["reference"]["label"] == scene for other in alike)
+        ):
+            continue
+        kept.images.append(image)
+        if post is not None:
+            kept.images_post.append(post)
+        kept.labels.append(label)
+        kept.predictions.append(prediction)

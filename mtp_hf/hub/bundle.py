@@ -94,7 +94,9 @@ def save_with_code(model: PreTrainedModel, processor: BaseImageProcessor, folder
         processor.save_pretrained(folder)
     vars(model.config).pop("auto_map", None)
     if kind in PLAIN_MODELS:
-        _extend_auto_map(folder / "config.json", {"AutoModel": PLAIN_MODELS[kind]})
+        _extend(folder / "config.json", auto_map={"AutoModel": PLAIN_MODELS[kind]})
+    # Else pipelines look for a processor of videos in the code, and ask whether they may run it.
+    _extend(folder / "preprocessor_config.json", video_processor_type="none")
 
 
 @contextlib.contextmanager
@@ -109,7 +111,9 @@ def _code_shipped(classes: dict[str, Any]) -> Iterator[None]:
             shipped._auto_class = None
 
 
-def _extend_auto_map(config_file: Path, entries: dict[str, str]) -> None:
+def _extend(config_file: Path, **entries: Any) -> None:
+    """Add entries to a JSON file; those of a dict that is there join it."""
     config = json.loads(config_file.read_text(encoding="utf-8"))
-    config["auto_map"] |= entries
+    for name, value in entries.items():
+        config[name] = config.get(name, {}) | value if isinstance(value, dict) else value
     config_file.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

@@ -6,16 +6,19 @@ beside the folder before it is pushed and by name afterwards.
 """
 
 import dataclasses
+import importlib.metadata
 import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from huggingface_hub import EvalResult, ModelCardData
+from huggingface_hub import EvalResult, ModelCardData, hf_hub_url
 
 SAMRS_URL = "https://github.com/ViTAE-Transformer/SAMRS"
 PAPER = "MTP: Advancing Remote Sensing Foundation Model via Multi-Task Pretraining"
 PAPER_URL = "https://arxiv.org/abs/2403.13430"
+PACKAGES = ("mtp-hf", "torch", "torchvision", "transformers", "accelerate", "datasets")
+EXAMPLE_FILE = "example.png"  # beside a card with a widget
 
 # Set -> what it is made from. Source: README of SAMRS.
 SAMRS_SETS = {
@@ -141,8 +144,9 @@ def render_model_card(facts: RunFacts, folder: str) -> str:
 
 
 def with_examples_of(card: str, repo: str) -> str:
-    """Let the examples of a card load a repository of the Hub."""
-    return re.sub(r'from_pretrained\("[^"]*"', f'from_pretrained("{repo}"', card)
+    """Let the examples of a card, and its widget, load from a repository of the Hub."""
+    card = re.sub(r'((?:from_pretrained|mtp_hf\.predict)\(|model=)"[^"]*"', rf'\1"{repo}"', card)
+    return card.replace(f"src: {EXAMPLE_FILE}\n", f"src: {hf_hub_url(repo, EXAMPLE_FILE)}\n")
 
 
 ENCODER_USAGE = """\
@@ -199,7 +203,8 @@ def _render(facts: RunFacts, title: str, usage: str, pipeline_tag: str | None) -
         f"---\n{_front_matter(facts, title, pipeline_tag)}\n---",
         f"# {title}",
         *([DEMO_NOTE] if facts.is_demo else []),
-        f"{facts.about}\n\n{facts.backbone}; {_steps(facts)}. Method: [{PAPER}]({PAPER_URL}).",
+        f"{facts.about}\n\n{facts.backbone}; {steps_words(facts.steps, facts.planned_steps)}."
+        f" Method: [{PAPER}]({PAPER_URL}).",
         "## Use\n\n" + usage.rstrip(),
         "## Data\n\n" + _data_section(facts),
         "## Metrics\n\n" + _metrics_section(facts),
@@ -210,10 +215,11 @@ def _render(facts: RunFacts, title: str, usage: str, pipeline_tag: str | None) -
     return "\n\n".join(parts) + "\n"
 
 
-def _steps(facts: RunFacts) -> str:
-    if facts.steps < facts.planned_steps:
-        return f"**unfinished: {facts.steps:,} of {facts.planned_steps:,} optimizer steps**"
-    return f"{facts.steps:,} optimizer steps"
+def steps_words(steps: int, planned_steps: int) -> str:
+    """Say how far a run has come."""
+    if steps < planned_steps:
+        return f"**unfinished: {steps:,} of {planned_steps:,} optimizer steps**"
+    return f"{steps:,} optimizer steps"
 
 
 def _front_matter(facts: RunFacts, title: str, pipeline_tag: str | None) -> str:
@@ -300,6 +306,11 @@ def metric_rows(before: Mapping[str, float], after: Mapping[str, float]) -> list
                 values = [_percent(metrics.get(name, math.nan)) for metrics in columns]
                 rows.append([dataset, metric.heading, *values])
     return rows
+
+
+def library_versions() -> dict[str, str]:
+    """Look up what a network is made with."""
+    return {name: importlib.metadata.version(name) for name in PACKAGES}
 
 
 def markdown_table(rows: Sequence[Sequence[str]]) -> str:

@@ -200,7 +200,9 @@ class CocoMapAccumulator:
             For each `iou_type` `{iou_type}_ap` (IoU 0.5 to 0.95), `{iou_type}_ap50`,
             `{iou_type}_ap75` and the AP of the objects under 32^2, to 96^2 and over 96^2 pixels
             `{iou_type}_ap_small`, `_medium`, `_large`; and `per_class` with arrays (K,)
-            `{iou_type}_ap`, `{iou_type}_ap50`, `num_gts` and `num_detections`.
+            `{iou_type}_ap`, `{iou_type}_ap50`, `num_gts` and `num_detections`; and `curves`, for
+            each class recalls (R,) and precisions (R,) at IoU 0.5 of the first `iou_type`, empty
+            where there is no ground truth.
         """
         ground_truth, detections = self._flatten("ground_truth"), self._flatten("detections")
         counts = {
@@ -211,11 +213,13 @@ class CocoMapAccumulator:
             for name, annotations in {"num_gts": ground_truth, "num_detections": detections}.items()
         }
         scores: dict[str, Any] = {}
+        curves: list[tuple[np.ndarray, np.ndarray]] = []
         classes: dict[str, np.ndarray] = {}
         for name in self.iou_types:
             precision = self._precision(IOU_TYPES[name], ground_truth, detections)
             # (T, R, K, A) -> (T, K, A): mean over recalls; NaN where a class has no ground truth.
             average = np.where(precision < 0, np.nan, precision).mean(axis=1)
+            curves = curves or [_curve(values) for values in precision[0, :, :, 0].T]  # (R, K)
             classes |= {f"{name}_ap": average[:, :, 0].mean(axis=0)}
             classes |= {f"{name}_ap50": average[0, :, 0]}
             scores[f"{name}_ap"] = nan_mean(average[:, :, 0])
@@ -223,7 +227,7 @@ class CocoMapAccumulator:
             scores[f"{name}_ap75"] = nan_mean(average[5, :, 0])
             for index, size in enumerate(("small", "medium", "large"), start=1):
                 scores[f"{name}_ap_{size}"] = nan_mean(average[:, :, index])
-        return {**scores, "per_class": {**classes, **counts}}
+        return {**scores, "per_class": {**classes, **counts}, "curves": curves}
 
     def _precision(
         self,
@@ -258,3 +262,10 @@ class CocoMapAccumulator:
             evaluation.evaluate()
             evaluation.accumulate()
         return np.asarray(evaluation.eval["precision"])[..., 0]
+
+
+def _curve(precisions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pair the precisions (R,) of a class with their recalls, evenly spread from 0 to 1."""
+    if (precisions < 0).any():  # undefined
+        return np.zeros(0), np.zeros(0)
+    return np.linspace(0.0, 1.0, len(precisions)), precisions

@@ -63,7 +63,7 @@ _BUILD: dict[str, Callable[[int], Any]] = {
     "change_detection": SegmentationAccumulator,
 }
 # Maps: key of the prediction and of the reference.
-_MAPS = {
+MAPS = {
     "semantic_segmentation": ("semantic_map", "semantic_labels"),
     "change_detection": ("change_map", "change_labels"),
 }
@@ -96,11 +96,11 @@ class TaskEvaluator:
         Raises:
             ValueError: If a prediction or a reference is not what the task has.
         """
-        if self.task not in _MAPS:
+        if self.task not in MAPS:
             ignored = [_with_ignored_objects(reference) for reference in references]
             self.accumulator.update(predictions, ignored)
             return
-        found, wanted = _MAPS[self.task]
+        found, wanted = MAPS[self.task]
         self.accumulator.update(
             [prediction[found] for prediction in predictions],
             [reference[wanted] for reference in references],

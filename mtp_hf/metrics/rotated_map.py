@@ -252,7 +252,8 @@ class RotatedMapAccumulator:
         Returns:
             The mean `ap50` (the number is the IoU threshold in percent) over the classes that
             have boxes, NaN where none has, and `per_class` with arrays (K,) of that name,
-            `recall` (NaN for classes without boxes), `num_gts` and `num_detections`.
+            `recall` (NaN for classes without boxes), `num_gts` and `num_detections`; and `curves`,
+            for each class recalls and precisions down its ranking, empty where it has no boxes.
         """
         data = self._concatenate()
         name = f"ap{round(100 * self.iou_threshold)}"
@@ -262,6 +263,7 @@ class RotatedMapAccumulator:
         num_detections = np.bincount(data["labels"], minlength=self.num_classes)
         precision = np.full(self.num_classes, np.nan)
         recall = np.full(self.num_classes, np.nan)
+        curves = [(np.zeros(0), np.zeros(0))] * self.num_classes
         by_class = np.argsort(data["labels"], kind="stable")
         groups = np.split(by_class, np.cumsum(num_detections)[:-1])
         for label in np.flatnonzero(num_gts):
@@ -274,7 +276,9 @@ class RotatedMapAccumulator:
                 iou_threshold=self.iou_threshold,
             )
             recalls, precisions = precision_recall(hits, num_gts[label])
+            curves[label] = (recalls, precisions)
             precision[label] = average(recalls, precisions)
             recall[label] = recalls[-1] if len(recalls) else 0.0
         classes = {"recall": recall, "num_gts": num_gts, "num_detections": num_detections}
-        return {name: nan_mean(precision), "per_class": {name: precision, **classes}}
+        per_class = {name: precision, **classes}
+        return {name: nan_mean(precision), "per_class": per_class, "curves": curves}
