@@ -72,6 +72,7 @@ def run(args: argparse.Namespace) -> None:
     name, _, config = args.dataset.partition("/")
     try:
         builder = open_builder(name, config or None, data_dir=args.source)
+        _records(builder)  # what is missing shows before a model is loaded
         model = SamMasks(
             args.model,
             device=args.device,

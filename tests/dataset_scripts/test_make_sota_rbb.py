@@ -191,6 +191,11 @@ def test_a_folder_that_is_not_there_is_one_message(sam, tmp_path):
     with pytest.raises(SystemExit) as caught:
         command(tmp_path / "nowhere", tmp_path / "set", "--model", sam)
     assert "nowhere: no such folder" in str(caught.value)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SystemExit) as caught:
+        command(tmp_path / "empty", tmp_path / "set", "--model", sam)
+    assert "empty: found nothing; expected a folder 'train'" in str(caught.value)
+    assert not (tmp_path / "set").exists()
 
 
 @pytest.mark.parametrize("text", ["1", "2/2", "-1/2", "a/b"])
