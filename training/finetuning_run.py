@@ -33,6 +33,7 @@ from mtp_hf.training.starting_weights import start_network
 from mtp_hf.training.tasks import find_task
 from mtp_hf.training.training_run import TrainingRun
 from mtp_hf.training.validation import PredictedImages
+from mtp_hf.training.weight_average import average_weights
 
 logger = get_logger(__name__)
 
@@ -111,6 +112,12 @@ class FinetuningRun(TrainingRun[FinetuneRecipe]):
             return {"pixel_values": inputs["pixel_values"], "labels": inputs["image_labels"]}
         return inputs
 
+    def add_to_checkpoints(self) -> None:
+        """Average the weights, where the recipe asks for it; the average is what is measured."""
+        decay = self.recipe.optimizer.ema_decay
+        if decay is not None:
+            self.measured_model = average_weights(self.prepared, decay).module
+
     def predict(self, network: Any, inputs: Inputs) -> list[dict[str, Any]]:
         """Predict in pixels of the images as stored."""
         return self.task.predict(network, inputs, self.recipe)
@@ -129,7 +136,7 @@ class FinetuningRun(TrainingRun[FinetuneRecipe]):
         metrics, kept = super().evaluate(step, num_kept)
         if not self.recipe.data.evaluate or step == 0:
             return metrics, kept
-        network = whole_network(self.accelerator, self.prepared.model)
+        network = whole_network(self.accelerator, self.measured_model)
         on_main_process(self.accelerator, lambda: self._keep_best(network, step, metrics))
         return metrics, kept
 

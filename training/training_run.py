@@ -67,6 +67,7 @@ class TrainingRun(abc.ABC, Generic[R]):
         publisher: pushes snapshots to the Hub along the way.
 
     Attributes:
+        measured_model: what is measured and written; the prepared model itself, or another one.
         step: optimizer steps done.
         saved_step: of the newest checkpoint of this state; None before the first.
     """
@@ -102,6 +103,8 @@ class TrainingRun(abc.ABC, Generic[R]):
         logger.info(self.describe(model))
         logger.info(describe_sharing(accelerator, recipe))
         self.prepared = prepare(accelerator, model, self.recipe, self.adapt)
+        self.measured_model = self.prepared.model
+        self.add_to_checkpoints()
         set_seed(recipe.seed, device_specific=True)  # dropout and sampling differ
         self.window, self.signals = LossWindow(accelerator), StopSignals(accelerator)
         self.step, self.saved_step = 0, None
@@ -148,6 +151,10 @@ class TrainingRun(abc.ABC, Generic[R]):
             number: of the batch in the run, on this process.
         """
         return inputs
+
+    def add_to_checkpoints(self) -> None:
+        """Make what else a run has, before a checkpoint is read; nothing by default."""
+        return
 
     @abc.abstractmethod
     def predict(self, network: Any, inputs: Inputs) -> list[dict[str, Any]]:
@@ -210,7 +217,7 @@ class TrainingRun(abc.ABC, Generic[R]):
             self.train(last_step)
         self.evaluate_training_images("after")
         metrics, kept = self.evaluate(self.step, num_kept=self.num_drawn)
-        network = whole_network(self.accelerator, self.prepared.model)
+        network = whole_network(self.accelerator, self.measured_model)
         on_main_process(self.accelerator, lambda: print(self.write_results(network, metrics, kept)))
 
     def evaluate_before(self) -> None:
@@ -253,7 +260,7 @@ class TrainingRun(abc.ABC, Generic[R]):
         )
         self.saved_step = step
         if self.publisher and step in self.publisher.steps:
-            network = whole_network(self.accelerator, self.prepared.model)
+            network = whole_network(self.accelerator, self.measured_model)
             write = functools.partial(self.write_snapshot, network=network, step=step)
             self.publisher.push_snapshot(step, write)
 
@@ -289,7 +296,7 @@ class TrainingRun(abc.ABC, Generic[R]):
         batches = WatchedBatches(shield_workers(self.validation_batches(sources)), self.signals)
         found = validate(
             self.accelerator,
-            self.prepared.model,
+            self.measured_model,
             batches,
             self.make_evaluator(),
             predict=self.predict,
