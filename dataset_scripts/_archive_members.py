@@ -105,6 +105,8 @@ def _tar_members(archive: Path) -> Iterator[Member]:
                 raise AnnotationError(
                     f"{archive}, member {info.name!r}: a link or device; expected files only"
                 )
+            if info.size < 0:  # the next header would be this one again, for ever
+                raise AnnotationError(f"{archive}, member {info.name!r}: {info.size} bytes")
             if info.isreg():
                 yield Member(info.name, info.size, functools.partial(_open_tar, file, info))
 

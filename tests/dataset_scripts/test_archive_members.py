@@ -74,6 +74,16 @@ def test_links_and_devices_in_tars_are_refused(tmp_path, kind):
     assert found(tmp_path) == {}
 
 
+@pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.DIRTYPE])
+def test_a_negative_size_in_a_tar_is_refused(tmp_path, kind):
+    info = tarfile.TarInfo("A/loop")
+    info.type, info.size = kind, -1024
+    with tarfile.open(tmp_path / "a.tar", "w", format=tarfile.GNU_FORMAT) as file:
+        file.fileobj.write(info.tobuf(tarfile.GNU_FORMAT) * 3)
+    with pytest.raises(AnnotationError, match=r"a.tar, .*(-1024 bytes|damaged)"):
+        list_members(tmp_path / "a.tar")
+
+
 def test_links_in_zips_are_refused(tmp_path):
     info = zipfile.ZipInfo("A/link")
     info.external_attr = (stat.S_IFLNK | 0o777) << 16
