@@ -16,6 +16,7 @@ from accelerate.utils import DistributedType
 from accelerate.utils.launch import prepare_multi_gpu_env
 
 from mtp_hf.modeling.modeling_mtp import MTPForPreTraining
+from mtp_hf.training.finetune import parse_arguments as parse_finetuning
 from mtp_hf.training.pretrain import parse_arguments
 from mtp_hf.training.recipe import load_recipe
 from mtp_hf.training.recipe_sections import micro_batch_sizes
@@ -68,7 +69,7 @@ def test_launchers_have_the_options_that_they_are_given(path):
         if launcher not in parsers:
             continue
         known = {option for a in parsers[launcher]._actions for option in a.option_strings}
-        end = next(i for i, word in enumerate(words) if word.startswith("training/"))
+        end = next(i for i, w in enumerate(words) if w.startswith(("training/", "${SCRIPT:-")))
         options = [word for word in words[:end] if word.startswith("--")]
         assert options
         assert set(options) <= known
@@ -85,6 +86,30 @@ def test_the_recipe_of_an_example_is_there_and_shares_its_batches(stem):
     assert sizes == {32 // PROCESSES[stem] // recipe.schedule.gradient_accumulation}
 
 
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("change_detection/levir", []),
+        ("scene_classification/resisc45", []),
+        ("horizontal_detection/dior", ["schedule.gradient_accumulation=1"]),
+    ],
+)
+@pytest.mark.parametrize("stem", PROCESSES)
+def test_examples_finetune_what_follows_the_output_folder(stem, name, values):
+    path = next(path for path in SCRIPTS if path.stem == stem)
+    (words,) = [words for words in _commands(path) if "--recipe" in words]
+    own = words[words.index("--recipe") : words.index("$@")]
+    given = ["--recipe", name, "--result", "vit_l_rvsa_mtp", "data.root=/data/x", *values]
+    args = parse_finetuning([*own, *given])
+    recipe = load_recipe(args.recipe, result=args.result, overrides=args.overrides)
+    assert (recipe.name, recipe.result) == (name, "vit_l_rvsa_mtp")
+    # Detectors take 4 images a step, which the comments of the examples for up to 8 GPUs say.
+    processes = min(PROCESSES[stem], recipe.schedule.batch_size)
+    (size,) = micro_batch_sizes(recipe, processes).values()
+    shares = processes * recipe.schedule.gradient_accumulation
+    assert size * shares == recipe.schedule.batch_size
+
+
 def test_the_job_asks_for_as_many_nodes_and_gpus_as_it_starts_processes():
     text = (LAUNCH / "slurm_sixteen_nodes.sbatch").read_text()
     asked = dict(re.findall(r"^#SBATCH --([\w-]+)=(\S+)", text, re.MULTILINE))
@@ -98,7 +123,16 @@ def test_the_job_asks_for_as_many_nodes_and_gpus_as_it_starts_processes():
     ("name", "arguments"),
     [(None, ["--overwrite"]), ("latest", ["--resume", "latest"])],
 )
-def test_a_run_is_started_or_resumed_as_its_folder_says(name, arguments, tmp_path):
+@pytest.mark.parametrize(
+    ("variables", "script"),
+    [
+        ({}, "training/pretrain.py"),
+        ({"SCRIPT": "training/finetune.py"}, "training/finetune.py"),
+    ],
+)
+def test_a_run_is_started_or_resumed_as_its_folder_says(
+    name, arguments, variables, script, tmp_path
+):
     folder = tmp_path / "run" / "checkpoints"
     folder.mkdir(parents=True)
     if name:
@@ -107,14 +141,14 @@ def test_a_run_is_started_or_resumed_as_its_folder_says(name, arguments, tmp_pat
     (tmp_path / "python").chmod(0o755)
     done = subprocess.run(
         [LAUNCH / "start_or_resume.sh", tmp_path / "run", "seed=1", "--dry_run"],
-        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin", **variables},
         capture_output=True,
         text=True,
         check=True,
     )
     words = done.stdout.splitlines()
     assert words == [
-        *("training/pretrain.py", "--output", str(tmp_path / "run"), *arguments),
+        *(script, "--output", str(tmp_path / "run"), *arguments),
         *("seed=1", "--dry_run"),
     ]
     assert parse_arguments(words[1:]).overrides == ["seed=1"]

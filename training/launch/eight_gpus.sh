@@ -5,8 +5,12 @@
 #
 #   training/launch/eight_gpus.sh OUTPUT data.root=/data/samrs --init mae_vit_l.pth \
 #       [more ARGUMENTS of training/pretrain.py]
+#   SCRIPT=training/finetune.py training/launch/eight_gpus.sh OUTPUT \
+#       --recipe change_detection/levir --result vit_l_rvsa_mtp data.root=/data/levir
+# Detection takes 4 images a step: PROCESSES=4 before it.
 set -euo pipefail
 output=$1
 shift
-exec accelerate launch --config_file "${CONFIG:-training/launch/eight_gpus.yaml}" --no_python \
+exec accelerate launch --config_file "${CONFIG:-training/launch/eight_gpus.yaml}" \
+    --num_processes "${PROCESSES:-8}" --no_python \
     training/launch/start_or_resume.sh "$output" --recipe pretrain/samrs --result vit_l_rvsa "$@"

@@ -6,6 +6,8 @@
 #
 #   HOST=first-machine training/launch/elastic_torchrun.sh OUTPUT data.root=/data/samrs \
 #       --init mae_vit_l.pth [more ARGUMENTS of training/pretrain.py]
+#
+# SCRIPT=training/finetune.py before it finetunes; --recipe and --result then follow OUTPUT.
 set -euo pipefail
 output=$1
 shift

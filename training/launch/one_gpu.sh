@@ -5,6 +5,9 @@
 #
 #   training/launch/one_gpu.sh OUTPUT data.root=/data/samrs --init mae_vit_b.pth \
 #       [more ARGUMENTS of training/pretrain.py]
+#   SCRIPT=training/finetune.py training/launch/one_gpu.sh OUTPUT \
+#       --recipe change_detection/levir --result vit_b_rvsa_mtp data.root=/data/levir
+# Detection takes 4 images a step: schedule.gradient_accumulation=1 after it.
 set -euo pipefail
 output=$1
 shift

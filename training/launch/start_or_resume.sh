@@ -3,6 +3,7 @@
 # every process; queued again or restarted after a failure, the same command continues the run.
 #
 #   start_or_resume.sh OUTPUT [ARGUMENTS of training/pretrain.py, those of the first start]
+#   SCRIPT=training/finetune.py start_or_resume.sh OUTPUT [ARGUMENTS of training/finetune.py]
 set -euo pipefail
 output=$1
 shift
@@ -12,4 +13,4 @@ else
     how=(--overwrite) # of a start that ended before its first checkpoint
 fi
 # exec: signals of the launcher reach Python itself.
-exec python training/pretrain.py --output "$output" "${how[@]}" "$@"
+exec python "${SCRIPT:-training/pretrain.py}" --output "$output" "${how[@]}" "$@"
