@@ -1,5 +1,7 @@
 """The table of facts: complete for every builder, and of a form that cards and lists can use."""
 
+from pathlib import Path
+
 import pytest
 
 from mtp_hf.dataset_scripts import BUILDERS, get_builder
@@ -62,3 +64,33 @@ def test_keys_of_papers_are_unique():
 
 def test_a_set_of_two_papers_cites_both():
     assert FACTS["dota"].citation.count("@misc") == 2
+
+
+README = (Path(__file__).parents[2] / "dataset_scripts" / "README.md").read_text(encoding="utf-8")
+
+
+def readme_rows() -> dict[str, str]:
+    """Builder -> its rows of the table of sets."""
+    table = README.split("## The sets")[1].split("\n\n")[1].splitlines()[2:]
+    rows: dict[str, str] = {}
+    name = ""
+    for line in table:
+        name = line.split("|")[1].strip().strip("`") or name
+        rows[name] = rows.get(name, "") + line
+    return rows
+
+
+@pytest.mark.parametrize("name", sorted(set(BUILDERS) - OWN))
+def test_the_readme_names_every_config_and_page(name):
+    row = readme_rows()[name]
+    assert FACTS[name].homepage in row
+    for config in get_builder(name).builder_configs:
+        assert f"`{config}`" in row
+    for counts in FACTS[name].counts.values():
+        for count in counts.values():
+            assert f"{count:,}" in row
+
+
+@pytest.mark.parametrize("name", sorted(OWN))
+def test_the_readme_names_the_folders_of_one_s_own(name):
+    assert f"`{name}`" in README.split("## Folders of your own")[1]
