@@ -94,6 +94,9 @@ def open_rows(recipe: FinetuneRecipe, part: str) -> Dataset:
         raise ValueError(f"data.root={data.root} holds no {data.builder}: {error}") from None
     if not len(rows):
         raise ValueError(f"data.root={data.root}: split {split!r} has no image")
+    if recipe.task == "rotated_detection" and "rotated_objects" in rows.features:
+        # SAMRS keeps them apart from the objects with masks.
+        rows = rows.remove_columns("objects").rename_column("rotated_objects", "objects")
     return rows
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import AutoConfig, PreTrainedModel
 
 from mtp_hf.conversion.checkpoint_file import read_checkpoint
 from mtp_hf.conversion.convert import convert_state_dict
@@ -107,7 +107,13 @@ def load_pretraining_decoder(
 
 def _read(path: Path) -> dict[str, Tensor]:
     if path.is_dir():
-        return MTPForPreTraining.from_pretrained(path).state_dict()
+        try:
+            kind = AutoConfig.from_pretrained(path).model_type
+            if kind != MTPForPreTraining.config_class.model_type:
+                raise ValueError(f"{path} holds a model of the kind {kind}, not the multi-task one")
+            return MTPForPreTraining.from_pretrained(path).state_dict()
+        except OSError as error:
+            raise ValueError(f"{path} holds no model: {str(error).splitlines()[0]}") from None
     try:
         return convert_state_dict(read_checkpoint(path).state_dict).state_dict
     except ValueError as error:

@@ -1,0 +1,137 @@
+"""Claims about the data of a finetuning run: splits, classes, references, loaders."""
+
+import numpy as np
+import pytest
+import torch
+
+from mtp_hf.dataset_scripts.class_names import EUROSAT_CLASSES, LOVEDA_CLASSES
+from mtp_hf.training.finetuning_data import (
+    check_data_root,
+    evaluation_loader,
+    find_class_names,
+    limit_rows,
+    make_source,
+    open_rows,
+    train_loader,
+)
+from mtp_hf.training.recipe import load_recipe
+from tests.fakes import write_samrs
+from tests.training.tiny_finetune import WRITERS, write_recipe
+
+
+@pytest.fixture(autouse=True)
+def _state(accelerator):
+    """The logger asks which process this is."""
+
+
+@pytest.fixture
+def recipe_of(tmp_path, monkeypatch):
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+
+    def recipe_of(task, *overrides, root=None):
+        if root is None:
+            root = tmp_path / task
+            WRITERS[task](root)
+        path = write_recipe(tmp_path / f"{task}.yaml", task)
+        return load_recipe(str(path), overrides=[f"data.root={root}", *overrides])
+
+    return recipe_of
+
+
+def _source(recipe, part="train", *, augment=True):
+    rows = open_rows(recipe, part)
+    return make_source(recipe, rows, find_class_names(recipe, rows), augment=augment)
+
+
+def test_splits_may_be_joined_and_measured_elsewhere(recipe_of):
+    recipe = recipe_of("change_detection", "data.train=train+test")
+    assert len(open_rows(recipe, "train")) == 5
+    assert len(open_rows(recipe, "validation")) == 1
+
+
+@pytest.mark.parametrize(
+    ("task", "names"),
+    [
+        ("scene_classification", EUROSAT_CLASSES),
+        ("semantic_segmentation", LOVEDA_CLASSES),
+        ("change_detection", ["unchanged", "changed"]),
+    ],
+)
+def test_classes_come_from_the_data_set(recipe_of, task, names):
+    recipe = recipe_of(task)
+    assert find_class_names(recipe, open_rows(recipe, "train")) == list(names)
+
+
+def test_classes_of_the_recipe_win(recipe_of):
+    recipe = recipe_of("semantic_segmentation", "data.class_names=[x,y]")
+    assert find_class_names(recipe, open_rows(recipe, "train")) == ["x", "y"]
+
+
+def test_images_without_objects_are_not_trained_on_but_measured(recipe_of):
+    recipe = recipe_of("horizontal_detection", "data.train=train+validation")
+    assert len(open_rows(recipe, "train")) == 2
+    assert len(_source(recipe)) == 1
+    assert len(_source(recipe, augment=False)) == 2
+
+
+def test_what_is_compared_stays_in_pixels_of_the_stored_image(recipe_of):
+    recipe = recipe_of("rotated_detection")
+    loader = evaluation_loader(
+        recipe, {"dior": _source(recipe, "validation", augment=False)}, rank=0, world_size=1
+    )
+    (batch,) = list(loader)
+    (label,) = batch["labels"]
+    assert label["orig_size"] == (40, 60) and label["size"] == (128, 192)
+    assert "rotated_boxes" not in label
+    box = label["reference"]["rotated_boxes"][0]
+    assert 0 < box[0] < 60 and 0 < box[1] < 40
+    assert label["reference"]["image_id"] == label["image_id"]
+
+
+def test_training_batches_follow_from_the_step_alone(recipe_of):
+    recipe = recipe_of("scene_classification")
+    sources = {"eurosat": _source(recipe)}
+    loaders = [
+        train_loader(recipe, sources, start_step=start, rank=0, world_size=1) for start in (0, 2)
+    ]
+    batches = [list(loader) for loader in loaders]
+    assert len(batches[0]) == 4 and len(batches[1]) == 2
+    for old, new in zip(batches[0][2:], batches[1], strict=True):
+        assert torch.equal(old["pixel_values"], new["pixel_values"])
+        assert torch.equal(old["image_labels"], new["image_labels"])
+
+
+def test_scenes_keep_their_size_though_it_is_no_multiple_of_32(recipe_of):
+    recipe = recipe_of("scene_classification")
+    source = {"eurosat": _source(recipe)}
+    batch = next(iter(train_loader(recipe, source, start_step=0, rank=0, world_size=1)))
+    assert batch["pixel_values"].shape == (2, 3, 112, 112)
+
+
+def test_rotated_boxes_of_samrs_are_objects_to_detect(recipe_of, tmp_path):
+    write_samrs(tmp_path / "samrs")
+    given = ["data.builder=samrs", "data.config=sior", "data.evaluate=validation"]
+    recipe = recipe_of("rotated_detection", *given, root=tmp_path / "samrs")
+    sample = _source(recipe).transforms(
+        _source(recipe).row_to_sample(_source(recipe).rows[0]), np.random.default_rng(0)
+    )
+    assert len(sample["rotated_boxes"]) == len(sample["rotated_class_labels"]) > 0
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("data.root=null", "say where with data.root=FOLDER"),
+        ("data.root=/nowhere", "data.root=/nowhere is not a folder"),
+    ],
+)
+def test_a_folder_that_is_not_there_is_refused(recipe_of, override, message):
+    with pytest.raises(ValueError, match=message):
+        check_data_root(recipe_of("scene_classification", override))
+
+
+def test_limits_take_the_first_rows(recipe_of):
+    rows = open_rows(recipe_of("scene_classification"), "train")
+    assert len(limit_rows(rows, None, 7, 3)) == 3
+    assert limit_rows(rows, None) is rows
+    assert len(limit_rows(rows, 10_000)) == len(rows)
