@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import datasets
 from datasets.exceptions import DatasetGenerationError
@@ -38,6 +38,8 @@ class FilesConfig(datasets.BuilderConfig):
     split_seed: int = 0
     on_error: str = "raise"
     max_pixels: int = MAX_PIXELS
+    # Rows that are held before they are written; None for the library's choice.
+    rows_at_once: ClassVar[int | None] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -98,6 +100,11 @@ class FilesBuilder(datasets.GeneratorBasedBuilder):
     """
 
     BUILDER_CONFIG_CLASS = FilesConfig
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        asked: int | None = kwargs.get("writer_batch_size")
+        self._writer_batch_size = asked or self.config.rows_at_once
 
     def find_records(self, root: Path) -> dict[str, Sequence[Any]]:
         """Records of each split, in a fixed order; only files are listed here, none is read."""

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import rasterio
@@ -29,10 +29,11 @@ from mtp_hf.dataset_scripts._readers import (
     no_limit_of_pillow,
 )
 
-GDAL_OPTIONS = {
-    "GDAL_CACHEMAX": 64 * 2**20,  # bytes; GDAL would take a share of the machine's memory
+GDAL_OPTIONS: dict[str, Any] = {
+    "GDAL_CACHEMAX": 16 * 2**20,  # bytes; GDAL would take a share of the machine's memory
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # no side files
 }
+BYTES_AT_ONCE = GDAL_OPTIONS["GDAL_CACHEMAX"] // 4  # decoded in one call
 PNG_START = b"\x89PNG\r\n\x1a\n"
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 PNG_DEPTHS = (8, 16)
@@ -131,10 +132,12 @@ class Raster:
         if self._pixels is not None:
             rows = slice(window.y, window.y + window.height)
             return self._pixels[rows, columns][..., [band - 1 for band in chosen]]
-        if not self._is_by_rows:
-            return self._read_file(window, chosen).transpose(1, 2, 0).copy()
-        rows_read = self._read_rows(window.y, window.y + window.height, chosen)
-        return rows_read[:, :, columns].transpose(1, 2, 0).copy()  # (C, H, W) -> (H, W, C)
+        if self._is_by_rows:
+            found = self._read_rows(window.y, window.y + window.height, chosen)[:, :, columns]
+        else:
+            found = np.empty((len(chosen), window.height, window.width), self.dtype)
+            self._read_file(window, chosen, found)
+        return found.transpose(1, 2, 0).copy()  # (C, H, W) -> (H, W, C)
 
     def read_rgb(
         self,
@@ -169,28 +172,40 @@ class Raster:
     def _read_rows(self, top: int, bottom: int, bands: tuple[int, ...]) -> np.ndarray:
         """Whole rows (C, H, W); those shared with the last call are not decoded again."""
         if self._rows is None or bands != self._rows_bands or top < self._first_row:
-            self._rows, self._first_row, self._rows_bands = None, top, bands
-        decoded_to = self._first_row + (0 if self._rows is None else self._rows.shape[1])
-        if self._rows is None or top >= decoded_to:
-            self._rows = self._read_file(Window(0, top, self.width, bottom - top), bands)
+            self._rows, self._rows_bands = np.empty((len(bands), 0, self.width), self.dtype), bands
             self._first_row = top
-        elif bottom > decoded_to:
-            kept = self._rows[:, top - self._first_row :]
-            missing = Window(0, decoded_to, self.width, bottom - decoded_to)
-            self._rows = np.concatenate([kept, self._read_file(missing, bands)], axis=1)
+        decoded_to = self._first_row + self._rows.shape[1]
+        if bottom > decoded_to:
+            kept = self._rows[:, top - self._first_row :]  # none where there is a gap
+            first = top + kept.shape[1]
+            if self._rows.shape[1] != bottom - top:
+                self._rows = np.empty((len(bands), bottom - top, self.width), self.dtype)
+            self._rows[:, : kept.shape[1]] = kept
             self._first_row = top
+            missing = Window(0, first, self.width, bottom - first)
+            self._read_file(missing, bands, self._rows[:, kept.shape[1] :])
         return self._rows[:, top - self._first_row : bottom - self._first_row]
 
-    def _read_file(
-        self, window: Window, bands: tuple[int, ...], shape: tuple[int, int] | None = None
-    ) -> np.ndarray:
+    def _read_file(self, window: Window, bands: tuple[int, ...], out: np.ndarray) -> None:
+        """Decode a window into `out` (C, H, W), some rows at a time.
+
+        The bands of a pixel mostly lie together but are asked for one after the other, so the cache
+        of GDAL has to hold what it decoded; it would have to decode a PNG from its start again.
+        """
         assert self._file is not None
+        step = max(1, BYTES_AT_ONCE // (window.width * self.num_bands * self.dtype.itemsize))
         with self._name_file_in_errors(), _gdal():
-            return self._file.read(
-                list(bands),
-                window=rasterio.windows.Window(*window),
-                out_shape=None if shape is None else (len(bands), *shape),
-            )
+            for row in range(0, window.height, step):
+                height = min(step, window.height - row)
+                part = rasterio.windows.Window(window.x, window.y + row, window.width, height)
+                out[:, row : row + height] = self._file.read(list(bands), window=part)
+
+    def _read_sample(self, bands: tuple[int, ...], steps: tuple[int, int]) -> np.ndarray:
+        """Every some rows and columns of the whole image, (C, H, W)."""
+        assert self._file is not None
+        shape = (len(bands), self.height // steps[0], self.width // steps[1])
+        with self._name_file_in_errors(), _gdal():
+            return self._file.read(list(bands), out_shape=shape)
 
     def _decode_whole(self, image: Image.Image) -> None:
         image.load()
@@ -222,8 +237,7 @@ class Raster:
         if self._pixels is not None:
             sample = self._pixels[:: steps[0], :: steps[1]][..., [band - 1 for band in bands]]
         else:
-            shape = self.height // steps[0], self.width // steps[1]
-            sample = self._read_file(Window(0, 0, self.width, self.height), bands, shape)
+            sample = self._read_sample(bands, steps)
         low, high = np.nanpercentile(sample.astype(np.float32), PERCENTILES)
         self._limits[bands] = float(low), float(high)
         return self._limits[bands]

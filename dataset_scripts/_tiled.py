@@ -11,7 +11,7 @@ Rows come one by one while the image is read, from top to bottom.
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from PIL import Image
@@ -49,6 +49,7 @@ class TilesConfig(FilesConfig):
     """
 
     tile_size: int = 256
+    rows_at_once: ClassVar[int | None] = 4  # rows hold their pictures; one may have megabytes
 
     def check_options(self) -> None:
         """Refuse tiles that cannot be cut."""

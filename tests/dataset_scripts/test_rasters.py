@@ -266,8 +266,7 @@ def test_a_file_with_any_bytes_changed_is_read_or_named(tmp_path_factory, data, 
 
 MEASURE = """
 import sys, resource
-from mtp_hf.dataset_scripts._rasters import GDAL_OPTIONS, Raster, Window
-GDAL_OPTIONS["GDAL_CACHEMAX"] = 2**22
+from mtp_hf.dataset_scripts._rasters import Raster, Window
 for path in sys.argv[1:]:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with Raster(path) as raster:
@@ -287,5 +286,5 @@ def test_a_long_picture_costs_the_rows_of_a_window(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", MEASURE, *paths], capture_output=True, text=True, check=True
     )
-    # KB: 4 MB for GDAL, some rows, the library's own start.
-    assert max(map(int, done.stdout.split())) < 25_000
+    # KB: 16 MB for GDAL, some rows, the library's own start.
+    assert max(map(int, done.stdout.split())) < 40_000
