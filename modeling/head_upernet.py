@@ -7,7 +7,7 @@ B batch, C channels, H W feature size, K classes.
 Source: Xiao et al. 2018, section 3 (original spec 2.3).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import nn
@@ -120,11 +120,24 @@ class SegmentationClassifier(nn.Module):
         Returns:
             B label maps int64 of their target sizes.
         """
+        resized = self.resize_logits(logits, padded_size, sizes, target_sizes)
+        return [each.argmax(dim=0) for each in resized]
+
+    def resize_logits(
+        self,
+        logits: torch.Tensor,
+        padded_size: tuple[int, int],
+        sizes: list[tuple[int, int]],
+        target_sizes: list[tuple[int, int]],
+    ) -> Iterator[torch.Tensor]:
+        """Bring logits to the pixels of the original images; arguments as `predict`.
+
+        Yields:
+            For each image (K, height, width) float32.
+        """
         logits = _resize(logits.float(), padded_size)
-        maps = []
         for image, (height, width), target in zip(logits, sizes, target_sizes, strict=True):
             content = image[None, :, :height, :width]
             if tuple(target) != (height, width):
                 content = _resize(content, target)
-            maps.append(content[0].argmax(dim=0))
-        return maps
+            yield content[0]

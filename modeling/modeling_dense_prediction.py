@@ -5,7 +5,7 @@ B images, K classes, H W network input, h w label map.
 Source: original spec 3.0 (head initialisation), 3.4 (tests whole and by windows).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -77,7 +77,24 @@ class DensePredictionModel(PreTrainedModel):
         window: Size | None = None,
         stride: Size | None = None,
     ) -> list[Tensor]:
-        """Choose the best class of every pixel.
+        """Choose the best class of every pixel; arguments as `predict_logits`.
+
+        Returns:
+            B label maps int64.
+        """
+        found = self.predict_logits(images, sizes, target_sizes, window=window, stride=stride)
+        return [logits.argmax(dim=0) for logits in found]
+
+    def predict_logits(
+        self,
+        images: tuple[Tensor, ...],
+        sizes: Sizes | None = None,
+        target_sizes: Sizes | None = None,
+        *,
+        window: Size | None = None,
+        stride: Size | None = None,
+    ) -> Iterator[Tensor]:
+        """Compute the logits of every pixel, image by image, without gradients.
 
         Args:
             images: Inputs of the model, each (B, 3, H, W).
@@ -86,8 +103,8 @@ class DensePredictionModel(PreTrainedModel):
             window: (height, width) of sliding windows; default: the whole input at once.
             stride: From one window to the next, needed with `window`.
 
-        Returns:
-            B label maps int64.
+        Yields:
+            For each image (K, height, width) float32.
         """
         if (window is None) != (stride is None):
             raise ValueError(f"window {window} and stride {stride}: give both or none")
@@ -95,15 +112,16 @@ class DensePredictionModel(PreTrainedModel):
         contents = read_sizes(sizes, [padded] * len(images[0]))
         targets = read_sizes(target_sizes, contents, "target_sizes")
         if window is None or stride is None:
-            logits = self(*images, return_dict=True).logits
-            return self.classifier.predict(logits, padded, contents, targets)
-        maps = []
+            with torch.no_grad():
+                logits = self(*images, return_dict=True).logits
+            yield from self.classifier.resize_logits(logits, padded, contents, targets)
+            return
         # One by one and without padding, so that windows end where an image ends.
         for index, (content, target) in enumerate(zip(contents, targets, strict=True)):
             inputs = tuple(x[index, None, :, : content[0], : content[1]] for x in images)
-            logits = slide_windows(self._resized_logits, inputs, window, stride)
-            maps += self.classifier.predict(logits, content, [content], [target])
-        return maps
+            with torch.no_grad():
+                logits = slide_windows(self._resized_logits, inputs, window, stride)
+            yield from self.classifier.resize_logits(logits, content, [content], [target])
 
     def _resized_logits(self, *images: Tensor) -> Tensor:
         logits = self(*images, return_dict=True).logits.float()

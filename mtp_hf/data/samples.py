@@ -131,13 +131,23 @@ def oriented_row_to_sample(
         ValueError: Label outside 0..K-1, or a corner that is not a finite number.
     """
     sample = _picture(row, dataset)
-    objects = _column(row, "objects")
-    sample.update(_rotated_objects(objects, num_classes, "objects"))
-    bad = ~sample["polygons"].isfinite().all(dim=1)
-    if bad.any():
-        raise ValueError(f"objects.polygon holds {sample['polygons'][bad][0].tolist()}")
-    sample["rotated_difficult"] = torch.tensor(objects["difficult"], dtype=torch.int64)
+    sample.update(read_oriented_objects(row, num_classes))
     return sample
+
+
+def read_oriented_objects(row: Mapping[str, Any], num_classes: int | None = None) -> RawSample:
+    """Read the objects of a row with polygons, without its picture.
+
+    Raises:
+        ValueError: As `oriented_row_to_sample`.
+    """
+    objects = _column(row, "objects")
+    found = _rotated_objects(objects, num_classes, "objects")
+    bad = ~found["polygons"].isfinite().all(dim=1)
+    if bad.any():
+        raise ValueError(f"objects.polygon holds {found['polygons'][bad][0].tolist()}")
+    found["rotated_difficult"] = torch.tensor(objects["difficult"], dtype=torch.int64)
+    return found
 
 
 def segmentation_row_to_sample(
