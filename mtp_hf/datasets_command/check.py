@@ -31,9 +31,9 @@ from mtp_hf.datasets_command.row_summary import (
 from mtp_hf.datasets_command.source import Source, list_records
 
 ID_TWICE = "ids used twice in a split"
-ID_IN_SPLITS = "ids used in two splits"
+ID_IN_SPLITS = "ids used in several splits"
 PICTURE_TWICE = "the same picture twice in a split"
-PICTURE_IN_SPLITS = "the same picture in two splits"
+PICTURE_IN_SPLITS = "the same picture in several splits"
 NO_EXAMPLE = "classes without an example"
 OTHER_COUNT = "not as many pictures as published"
 WARNED = "warnings while looking for files"
@@ -62,7 +62,7 @@ class SplitNumbers:
 
 @dataclass
 class Finding:
-    """Things of one kind in one split; `splits` names two where both are concerned."""
+    """Things of one kind in one split; `split` names all that are concerned."""
 
     kind: str
     split: str

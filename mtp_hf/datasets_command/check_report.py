@@ -9,6 +9,7 @@ from mtp_hf.hub.card import markdown_table
 
 NUM_NAMED = 10  # things of one finding named in the text
 NUM_SIZES = 3  # most frequent sizes named in the text
+LONGEST_LINE = 300  # of a finding in the text
 PERCENTILES = (0, 5, 50, 95, 100)
 
 
@@ -127,7 +128,8 @@ def _box_rows(report: Report) -> list[list[str]]:
 
 def _finding_text(finding: Finding) -> str:
     lines = [f"  {finding.kind} ({finding.split}): {len(finding.items):,}"]
-    lines += [f"    {line}" for item in finding.items[:NUM_NAMED] for line in item.splitlines()]
+    for line in (line for item in finding.items[:NUM_NAMED] for line in item.splitlines()):
+        lines.append(f"    {line[:LONGEST_LINE]}{' ...' if len(line) > LONGEST_LINE else ''}")
     more = len(finding.items) - NUM_NAMED
     return "\n".join(lines + ([f"    and {more:,} more; --json names all"] if more > 0 else []))
 

@@ -174,7 +174,7 @@ def test_the_same_picture_under_two_names_and_in_two_splits_is_named(made, tmp_p
         (root / copy).write_bytes((root / "a.png").read_bytes())
     status, found = made("classification", rows)
     assert status == 1
-    shared = found["the same picture in two splits"]
+    shared = found["the same picture in several splits"]
     assert shared["split"] == "train and validation"
     assert [name.rpartition("/")[2] for name in shared["items"][0].split(" = ")] == [
         "a.png",
@@ -195,7 +195,7 @@ def test_a_pair_is_repeated_only_if_both_pictures_are(made, tmp_path):
     assert made("change", rows) == (0, {})
     (root / "c_later.png").write_bytes((root / "a_later.png").read_bytes())
     status, found = made("change", rows)
-    assert (status, set(found)) == (1, {"the same picture in two splits"})
+    assert (status, set(found)) == (1, {"the same picture in several splits"})
 
 
 def test_ids_used_twice_are_errors_in_a_split_and_remarks_between_splits(made, tmp_path):
@@ -203,7 +203,7 @@ def test_ids_used_twice_are_errors_in_a_split_and_remarks_between_splits(made, t
     rows["validation"][0]["image_id"] = "a"
     status, found = made("classification", rows)
     assert status == 0
-    assert found["ids used in two splits"]["items"] == ["'a'"]
+    assert found["ids used in several splits"]["items"] == ["'a'"]
     rows["train"][1]["image_id"] = "a"
     status, found = made("classification", rows)
     assert status == 1
@@ -226,7 +226,7 @@ def test_a_broken_pickle_and_repeated_pictures_of_a_real_layout_are_named(tmp_pa
     assert check("samrs/sior", tmp_path, "--num_proc", "1") == 1
     text = capsys.readouterr().out
     assert "records that cannot be read (train): 1\n    image 'a': " in text
-    assert "the same picture in two splits (train and validation): 1" in text
+    assert "the same picture in several splits (train and validation): 1" in text
     assert text.endswith("2 things are wrong.\n")
 
 

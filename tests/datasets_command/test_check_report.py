@@ -57,6 +57,12 @@ def test_a_report_without_errors_says_that_nothing_is_wrong(report):
     assert report_text(report).endswith("\n\n1 thing is wrong.")
 
 
+def test_long_lines_are_cut_in_the_text_only(report):
+    report.findings = [Finding(BROKEN, "train", ["x" * 1000])]
+    assert f"    {'x' * 300} ...\n" in report_text(report)
+    assert report_values(report)["findings"][0]["items"] == ["x" * 1000]
+
+
 def test_values_name_everything_and_survive_json(report):
     values = json.loads(json.dumps(report_values(report)))
     assert values["is_clean"] is False
