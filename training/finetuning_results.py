@@ -48,7 +48,7 @@ def write_results(
     """
     metrics = facts.metrics
     folder.write_metrics(
-        step=facts.steps, after=flatten_metrics(metrics), per_class=_per_class(metrics)
+        step=facts.steps, after=flatten_metrics(metrics), per_class=class_lists(metrics)
     )
     if folder.log.stat().st_size:
         plot_losses(folder.log, folder.losses)
@@ -140,7 +140,7 @@ def results_text(recipe: FinetuneRecipe, folder: RunFolder, metrics: Mapping[str
     return "\n\n".join(parts)
 
 
-def _per_class(metrics: Mapping[str, Any]) -> dict[str, list[float | None]]:
+def class_lists(metrics: Mapping[str, Any]) -> dict[str, list[float | None]]:
     """Arrays of the classes as lists, undefined values as null."""
     return {
         name: [None if np.isnan(x) else float(x) for x in np.asarray(values, dtype=float)]

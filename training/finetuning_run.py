@@ -16,6 +16,7 @@ from mtp_hf.hub.finetuned_card import FinetunedFacts
 from mtp_hf.metrics.finetuning import HEADLINES, TaskEvaluator, headline
 from mtp_hf.training.agreement import on_main_process
 from mtp_hf.training.architectures import build_network
+from mtp_hf.training.augmented_prediction import predict_augmented
 from mtp_hf.training.finetune_schema import FinetuneRecipe
 from mtp_hf.training.finetuned_facts import gather_facts
 from mtp_hf.training.finetuning_data import (
@@ -120,7 +121,7 @@ class FinetuningRun(TrainingRun[FinetuneRecipe]):
 
     def predict(self, network: Any, inputs: Inputs) -> list[dict[str, Any]]:
         """Predict in pixels of the images as stored."""
-        return self.task.predict(network, inputs, self.recipe)
+        return predict_augmented(self.task.predict, network, inputs, self.recipe)
 
     def make_evaluator(self) -> TaskEvaluator:
         """Make the evaluator of the task."""

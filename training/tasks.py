@@ -75,18 +75,18 @@ def predict_scenes(network: Any, inputs: Inputs, recipe: FinetuneRecipe) -> Pred
 
 def predict_objects(network: Any, inputs: Inputs, recipe: FinetuneRecipe) -> Predictions:
     """Boxes, horizontal or rotated, in pixels of the images as stored."""
-    return network.predict(inputs["pixel_values"], *_sizes(inputs))
+    return network.predict(inputs["pixel_values"], *sizes_of(inputs))
 
 
 def predict_segments(network: Any, inputs: Inputs, recipe: FinetuneRecipe) -> Predictions:
     """Class of every pixel, whole or by windows."""
-    return network.predict(inputs["pixel_values"], *_sizes(inputs), **_windows(recipe))
+    return network.predict(inputs["pixel_values"], *sizes_of(inputs), **windows_of(recipe))
 
 
 def predict_changes(network: Any, inputs: Inputs, recipe: FinetuneRecipe) -> Predictions:
     """Whether each pixel changed."""
     images = (inputs["pixel_values"], inputs["pixel_values_post"])
-    return network.predict(*images, *_sizes(inputs), **_windows(recipe))
+    return network.predict(*images, *sizes_of(inputs), **windows_of(recipe))
 
 
 TASKS: dict[str, Task] = {
@@ -194,13 +194,14 @@ def _check_arguments(function: Callable[..., Any], given: Mapping[str, Any], sec
             raise ValueError(unknown_name(f"{section}.{name}", "key", name, known))
 
 
-def _sizes(inputs: Inputs) -> tuple[list[Any], list[Any]]:
+def sizes_of(inputs: Inputs) -> tuple[list[Any], list[Any]]:
     """Content of each image in the padded input, and its size as stored."""
     labels = inputs["labels"]
     return [label["size"] for label in labels], [label["orig_size"] for label in labels]
 
 
-def _windows(recipe: FinetuneRecipe) -> dict[str, Any]:
+def windows_of(recipe: FinetuneRecipe) -> dict[str, Any]:
+    """Sliding windows as arguments of `predict`; none where images are predicted whole."""
     window, stride = recipe.evaluation.window, recipe.evaluation.stride
     if window is None or stride is None:
         return {}
