@@ -5,9 +5,11 @@ Mean and standard deviation are in gray levels 0 to 255; there is no rescaling t
 Source: test pipeline of the original's scene classification (spec 3.1).
 """
 
+from torch import Tensor
+from torchvision.transforms.v2 import functional as tvf
 from transformers import AutoImageProcessor
 from transformers.image_processing_backends import TorchvisionBackend
-from transformers.image_utils import PILImageResampling
+from transformers.image_utils import PILImageResampling, SizeDict
 
 
 class ClassificationImageProcessor(TorchvisionBackend):
@@ -29,6 +31,10 @@ class ClassificationImageProcessor(TorchvisionBackend):
     do_center_crop = True
     do_rescale = False
     do_normalize = True
+
+    def center_crop(self, image: Tensor, size: SizeDict, **kwargs: object) -> Tensor:
+        """Cut the centre of (3, H, W); half a pixel goes to the even side, as in the original."""
+        return tvf.center_crop(image, [int(size.height or 0), int(size.width or 0)])
 
 
 # Under its own name instead of a config, as `MTPImageProcessor`.

@@ -41,3 +41,12 @@ def test_it_is_found_by_the_auto_class_and_keeps_its_options(tmp_path):
     assert type(again) is ClassificationImageProcessor
     found = again(Image.new("RGB", (80, 90)), return_tensors="pt")["pixel_values"]
     assert found.shape == (1, 3, 64, 64)
+
+
+def test_a_centre_between_two_pixels_is_the_even_one():
+    columns = np.arange(11, dtype=np.uint8).repeat(3).reshape(1, 11, 3).repeat(8, axis=0)
+    processor = ClassificationImageProcessor(
+        do_resize=False, do_normalize=False, crop_size={"height": 8, "width": 8}
+    )
+    found = processor(Image.fromarray(columns), return_tensors="pt")["pixel_values"]
+    assert found[0, 0, 0].tolist() == list(range(2, 10))  # round(1.5), not int(1.5)
