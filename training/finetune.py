@@ -12,6 +12,7 @@ from mtp_hf.training.architectures import find_architecture
 from mtp_hf.training.finetune_schema import FinetuneRecipe
 from mtp_hf.training.finetuning_data import check_data_root
 from mtp_hf.training.finetuning_run import FinetuningRun
+from mtp_hf.training.low_rank import check_low_rank
 from mtp_hf.training.run_command import Script, make_parser, run_script
 from mtp_hf.training.tasks import find_task
 
@@ -38,6 +39,7 @@ def check_recipe_fits(recipe: FinetuneRecipe) -> None:
     """Check task, architecture, folder and start, before anything is written."""
     find_task(recipe)
     find_architecture(recipe.model.architecture)
+    check_low_rank(recipe.model.lora_rank)
     check_data_root(recipe)
     check_start(recipe)
 

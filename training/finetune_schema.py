@@ -60,7 +60,8 @@ class FinetuneModel:
 
     Args:
         architecture: name in `ARCHITECTURES`.
-        backbone: name in `BACKBONES`.
+        backbone: name in `BACKBONES`; or `timm/NAME`; or Hub id or folder of a backbone of
+            transformers, of which the config is taken.
         init: folder or Hub id of an encoder or of a model of this architecture, or file of the
             original; null for a random start.
         needs_init: what a result starts from that is a file of the user's own: without `init` the
@@ -85,6 +86,21 @@ class FinetuneModel:
     head: dict[str, Any] = dataclasses.field(default_factory=dict)
     freeze_backbone: bool = False
     lora_rank: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class FinetuneMix:
+    """Mixing of the scenes of a batch in training; off where both alphas are 0, as published.
+
+    Args:
+        mixup_alpha: of the Beta distribution of mixup's shares; 0: no mixup. DeiT has 0.8.
+        cutmix_alpha: of the Beta distribution of CutMix's shares; 0: no CutMix. DeiT has 1.0.
+        probability: that a batch is mixed; with both alphas each of the two is as likely.
+    """
+
+    mixup_alpha: float = 0.0
+    cutmix_alpha: float = 0.0
+    probability: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,6 +166,7 @@ class FinetuneRecipe(CommonRecipe):
     Args:
         task: name in `TASKS`.
         augment: arguments of the task's training transforms.
+        mix: of the scenes of a batch.
         published: metric -> value of the paper or of the authors' logs, in percent.
         reproduced: metric -> value that this package reached, in percent.
     """
@@ -162,6 +179,7 @@ class FinetuneRecipe(CommonRecipe):
     evaluation: FinetuneEvaluation = FinetuneEvaluation()
     saving: FinetuneSaving = FinetuneSaving()
     augment: dict[str, Any] = dataclasses.field(default_factory=dict)
+    mix: FinetuneMix = FinetuneMix()
     published: dict[str, float] = dataclasses.field(default_factory=dict)
     reproduced: dict[str, float] = dataclasses.field(default_factory=dict)
 
@@ -224,6 +242,7 @@ def check_finetune_recipe(recipe: FinetuneRecipe) -> None:
     decay = recipe.optimizer.ema_decay
     if decay is not None and not 0 < decay < 1:
         raise ValueError(f"optimizer.ema_decay: expected 0 < x < 1, got {decay}")
+    _check_mix(recipe)
     if recipe.model.freeze_backbone and recipe.model.lora_rank:
         raise ValueError("model.freeze_backbone and model.lora_rank exclude each other")
     if (evaluation.window is None) != (evaluation.stride is None):
@@ -232,6 +251,19 @@ def check_finetune_recipe(recipe: FinetuneRecipe) -> None:
         raise ValueError(f"evaluation.flips: {sorted(unknown)[0]!r} is no direction")
     if not evaluation.scales or min(evaluation.scales) <= 0:
         raise ValueError(f"evaluation.scales: expected factors > 0, got {evaluation.scales}")
+
+
+def _check_mix(recipe: FinetuneRecipe) -> None:
+    mix = recipe.mix
+    for path in ("mix.mixup_alpha", "mix.cutmix_alpha"):
+        check_range(recipe, path, at_least=0)
+    if not 0 <= mix.probability <= 1:
+        raise ValueError(f"mix.probability: expected 0 to 1, got {mix.probability}")
+    if (mix.mixup_alpha or mix.cutmix_alpha) and recipe.task != "scene_classification":
+        raise ValueError(
+            f"mix goes with task=scene_classification, whose labels can be shares of classes; got"
+            f" task={recipe.task}"
+        )
 
 
 def _check_warmup(recipe: FinetuneRecipe) -> None:

@@ -21,6 +21,7 @@ from mtp_hf.plots import plot_losses
 from mtp_hf.task_pictures import draw_predictions
 from mtp_hf.training.finetune_schema import FinetuneRecipe
 from mtp_hf.training.finetuned_facts import evaluation_processor
+from mtp_hf.training.low_rank import plain_network
 from mtp_hf.training.run_folder import RunFolder
 from mtp_hf.training.validation import PredictedImages
 
@@ -117,7 +118,7 @@ def write_model(
         pictures: folder of the pictures that the facts name.
     """
     with written_whole(folder) as work:
-        save_with_code(network, evaluation_processor(recipe), work)
+        save_with_code(plain_network(network), evaluation_processor(recipe), work)
         card = render_finetuned_card(facts, folder.name)
         (work / "README.md").write_text(card, encoding="utf-8")
         for name in facts.pictures.values() if pictures else ():

@@ -51,10 +51,15 @@ class Optimizer:
 
 @dataclasses.dataclass(frozen=True)
 class Efficiency:
-    """How the machine is used; none of it may change what is learned beyond rounding."""
+    """How the machine is used; none of it may change what is learned beyond rounding.
+
+    `compile` is of the backbone in the training step: the shapes of what heads do depend on the
+    objects found.
+    """
 
     mixed_precision: Literal["no", "bf16", "fp16"] = "no"  # the original computes in float32
     activation_checkpointing: bool = False
+    compile: bool = False
     num_workers: int = 2  # processes that read images, per training process
     cpu_threads: int | None = None  # of a process that trains on a CPU; null: as launched
 

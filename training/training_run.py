@@ -12,7 +12,7 @@ import functools
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from accelerate import Accelerator
 from accelerate.logging import get_logger
@@ -152,9 +152,8 @@ class TrainingRun(abc.ABC, Generic[R]):
         """
         return inputs
 
-    def add_to_checkpoints(self) -> None:
-        """Make what else a run has, before a checkpoint is read; nothing by default."""
-        return
+    def add_to_checkpoints(self) -> None:  # noqa: B027 (most runs have nothing more)
+        """Make what else a run has, before a checkpoint is read."""
 
     @abc.abstractmethod
     def predict(self, network: Any, inputs: Inputs) -> list[dict[str, Any]]:
@@ -272,7 +271,8 @@ class TrainingRun(abc.ABC, Generic[R]):
         metrics, kept = self._measure(self.validation_sources, num_kept)
         flat = flatten_metrics(metrics)
         self.log.write_metrics(step, flat)
-        logger.info(f"step {step}, validation in percent: {self.metric_words(flat)}")
+        if metrics:  # on the main process alone
+            logger.info(f"step {step}, validation in percent: {self.metric_words(flat)}")
         return metrics, kept
 
     def evaluate_training_images(self, moment: str) -> None:
@@ -338,6 +338,8 @@ def prepare(
     """Make optimizer and schedule, and hand them with the model to Accelerate."""
     if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    if recipe.efficiency.compile:
+        cast(nn.Module, model.backbone).compile()
     groups = parameter_groups(
         model.to(accelerator.device),
         lr=recipe.optimizer.lr,
