@@ -26,6 +26,7 @@ BENCHMARKS = {
     "rotated_roi_align": "pooling of 512 rotated regions",
     "rotated_map": "mean average precision of 100,000 rotated detections",
     "input_pipeline": "training samples ready per second and worker, and each transform",
+    "datasets": "tiles ready for the model, memory while they are cut, label files read",
     "gpu": "backbone on a GPU: eager, compiled, bf16, memory, share of peak",
     "gpu_operators": "deformable convolution by Triton and pooling of rotated regions, on a GPU",
     "gpu_attention": "ways to add relative positions to full attention, on a GPU",
