@@ -272,6 +272,7 @@ class TrainingRun(abc.ABC, Generic[R]):
         flat = flatten_metrics(metrics)
         self.log.write_metrics(step, flat)
         if metrics:  # on the main process alone
+            if metrics:  # on the main process alone
             logger.info(f"step {step}, validation in percent: {self.metric_words(flat)}")
         return metrics, kept
 
