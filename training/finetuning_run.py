@@ -10,6 +10,7 @@ from typing import Any
 from accelerate.logging import get_logger
 from transformers import PreTrainedModel
 
+from mtp_hf.data.batch_mix import BatchMix
 from mtp_hf.data.multi_dataset import SourceDataset
 from mtp_hf.hub.bundle import BEST, MODEL
 from mtp_hf.hub.finetuned_card import FinetunedFacts
@@ -17,6 +18,7 @@ from mtp_hf.metrics.finetuning import HEADLINES, TaskEvaluator, headline
 from mtp_hf.training.agreement import on_main_process
 from mtp_hf.training.architectures import build_network
 from mtp_hf.training.augmented_prediction import predict_augmented
+from mtp_hf.training.batch_mixing import make_mix, mix_batch
 from mtp_hf.training.finetune_schema import FinetuneRecipe
 from mtp_hf.training.finetuned_facts import gather_facts
 from mtp_hf.training.finetuning_data import (
@@ -28,7 +30,9 @@ from mtp_hf.training.finetuning_data import (
     train_loader,
 )
 from mtp_hf.training.finetuning_results import results_text, write_best, write_model, write_results
+from mtp_hf.training.frozen_backbone import freeze_backbone
 from mtp_hf.training.loop import Inputs
+from mtp_hf.training.low_rank import add_low_rank_updates
 from mtp_hf.training.sharding import whole_network
 from mtp_hf.training.starting_weights import start_network
 from mtp_hf.training.tasks import find_task
@@ -46,6 +50,11 @@ class FinetuningRun(TrainingRun[FinetuneRecipe]):
     def task(self) -> Any:
         """Row of `TASKS`."""
         return find_task(self.recipe)
+
+    @functools.cached_property
+    def mix(self) -> BatchMix | None:
+        """Mixing of scenes, or None."""
+        return make_mix(self.recipe, len(self.class_names))
 
     @property
     def class_names(self) -> list[str]:
@@ -77,7 +86,9 @@ class FinetuningRun(TrainingRun[FinetuneRecipe]):
             for line in start_network(network, self.recipe.model):
                 logger.info(line)
         if self.recipe.model.freeze_backbone:
-            network.backbone.requires_grad_(False)
+            freeze_backbone(network)
+        if self.recipe.model.lora_rank:
+            add_low_rank_updates(network.backbone, self.recipe.model.lora_rank)
         return network
 
     def describe(self, network: PreTrainedModel) -> str:
@@ -108,10 +119,14 @@ class FinetuningRun(TrainingRun[FinetuneRecipe]):
         )
 
     def adapt(self, inputs: Inputs, number: int) -> Inputs:
-        """Call models of scenes with (B,) labels, the others with a list of them."""
-        if "image_labels" in inputs:
-            return {"pixel_values": inputs["pixel_values"], "labels": inputs["image_labels"]}
-        return inputs
+        """Call models of scenes with (B,) labels or shares (B, K), the others with a list."""
+        if "image_labels" not in inputs:
+            return inputs
+        inputs = {"pixel_values": inputs["pixel_values"], "labels": inputs["image_labels"]}
+        if self.mix is None:
+            return inputs
+        process = self.accelerator.process_index
+        return mix_batch(self.mix, inputs, seed=self.recipe.seed, number=number, process=process)
 
     def add_to_checkpoints(self) -> None:
         """Average the weights, where the recipe asks for it; the average is what is measured."""
