@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from mtp_hf.training.architectures import build_network, find_architecture
 from mtp_hf.training.finetune_schema import FinetuneRecipe
+from mtp_hf.training.finetuning_data import find_class_names, open_rows
 from mtp_hf.training.starting_weights import find_weights
 
 RECIPE_FILE, WEIGHTS_FILE = "recipe.yaml", "model.safetensors"
@@ -46,6 +47,14 @@ def recipe_beside(model: Path) -> Path | None:
         if (folder / RECIPE_FILE).is_file():
             return folder / RECIPE_FILE
     return None
+
+
+def class_names_of(model: Path, recipe: FinetuneRecipe) -> list[str]:
+    """Return the names of a model's classes, from its config, else from the data of the recipe."""
+    names = _names_in_config(model)
+    if not names or all(name.startswith("LABEL_") for name in names):
+        names = find_class_names(recipe, open_rows(recipe, "validation"))
+    return names
 
 
 def load_network(
@@ -93,6 +102,13 @@ def check_classes(found: Sequence[str], expected: Sequence[str], where: Path) ->
             )
 
 
+def _names_in_config(folder: Path) -> list[str]:
+    file = folder / "config.json"
+    config = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    names = {int(label): name for label, name in (config.get("id2label") or {}).items()}
+    return [names[label] for label in sorted(names)]
+
+
 def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
 
@@ -109,8 +125,7 @@ def _load_folder(
             f"{folder} holds a {found}; task={recipe.task} with"
             f" model.architecture={recipe.model.architecture} expects {' or '.join(kinds)}"
         )
-    names = {int(label): name for label, name in (config.get("id2label") or {}).items()}
-    check_classes([names[label] for label in sorted(names)], class_names, folder)
+    check_classes(_names_in_config(folder), class_names, folder)
     network, report = kinds[found].from_pretrained(folder, output_loading_info=True)
     wrong = {kind: sorted(map(str, keys)) for kind, keys in report.items() if keys}
     if wrong:

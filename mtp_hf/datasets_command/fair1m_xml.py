@@ -63,20 +63,28 @@ def export_fair1m_xml(texts: Path, images: Path, out: Path) -> str:
             found[image_id].append(detection)
     (out / "test").mkdir(parents=True, exist_ok=True)
     for image_id, path in pictures.items():
-        replace_text(out / "test" / f"{image_id}.xml", fair1m_xml(path, found[image_id]))
+        header = read_header(path)
+        text = fair1m_xml(Path(path).name, (header.height, header.width), found[image_id])
+        replace_text(out / "test" / f"{image_id}.xml", text)
     num_objects = sum(map(len, found.values()))
     return f"{out / 'test'}: {len(pictures):,} files, {num_objects:,} objects"
 
 
-def fair1m_xml(picture: str, detections: list[Detection]) -> str:
-    """The xml of one image."""
-    header = read_header(picture)
+def fair1m_xml(file_name: str, size: tuple[int, int], detections: list[Detection]) -> str:
+    """The xml of one image.
+
+    Args:
+        file_name: of the image.
+        size: its height and width.
+        detections: what was found in it.
+    """
     root = ElementTree.Element("annotation")
     source = ElementTree.SubElement(root, "source")
-    _add(source, {"filename": Path(picture).name, "origin": ORIGIN})
+    _add(source, {"filename": file_name, "origin": ORIGIN})
     _add(ElementTree.SubElement(root, "research"), RESEARCH)
-    size = ElementTree.SubElement(root, "size")
-    _add(size, {"width": str(header.width), "height": str(header.height), "depth": "3"})
+    sides = ElementTree.SubElement(root, "size")
+    height, width = map(str, size)
+    _add(sides, {"width": width, "height": height, "depth": "3"})
     objects = ElementTree.SubElement(root, "objects")
     for name, score, polygon in detections:
         node = ElementTree.SubElement(objects, "object")
