@@ -17,6 +17,7 @@ from datasets.exceptions import DatasetGenerationError
 from mtp_hf.dataset_scripts._archives import extract_archives, foreign_archives_hint
 from mtp_hf.dataset_scripts._files import walk_folders
 from mtp_hf.dataset_scripts._readers import MAX_PIXELS, AnnotationError
+from mtp_hf.dataset_scripts.facts import FACTS
 
 logger = datasets.utils.logging.get_logger(__name__)
 
@@ -105,6 +106,10 @@ class FilesBuilder(datasets.GeneratorBasedBuilder):
         super().__init__(*args, **kwargs)
         asked: int | None = kwargs.get("writer_batch_size")
         self._writer_batch_size = asked or self.config.rows_at_once
+        if facts := FACTS.get(self.name):
+            self.info.homepage = facts.homepage
+            self.info.license = facts.terms
+            self.info.citation = facts.citation
 
     def find_records(self, root: Path) -> dict[str, Sequence[Any]]:
         """Records of each split, in a fixed order; only files are listed here, none is read."""

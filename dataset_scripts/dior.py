@@ -66,8 +66,6 @@ class Dior(FilesBuilder):
         return datasets.DatasetInfo(
             description="DIOR: objects of 20 classes in optical images of 800 pixels.",
             features=columns[self.config.name](SIOR_CLASSES),
-            homepage="https://gcheng-nwpu.github.io",
-            license="none stated by the authors; academic use",
         )
 
     def find_records(self, root: Path) -> dict[str, Sequence[DetectionRecord]]:

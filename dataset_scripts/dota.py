@@ -121,8 +121,6 @@ class Dota(FilesBuilder):
                 DOTA_CLASSES[self.config.release],
                 tiled=isinstance(self.config, SlidingTilesConfig),
             ),
-            homepage="https://captain-whu.github.io/DOTA",
-            license="annotations for academic use only; terms of the image sources hold as well",
         )
 
     def find_records(self, root: Path) -> dict[str, Sequence[DetectionRecord]]:

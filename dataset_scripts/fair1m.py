@@ -71,8 +71,6 @@ class Fair1m(FilesBuilder):
             features=oriented_detection_features(
                 FAST_CLASSES, tiled=isinstance(self.config, SlidingTilesConfig)
             ),
-            homepage="https://www.gaofen-challenge.com/benchmark",
-            license="CC BY-NC-SA; academic use only",
         )
 
     def find_records(self, root: Path) -> dict[str, Sequence[DetectionRecord]]:

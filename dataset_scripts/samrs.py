@@ -123,8 +123,6 @@ class Samrs(FilesBuilder):
         return datasets.DatasetInfo(
             description="SAMRS: remote-sensing images with masks made by Segment Anything.",
             features=samrs_features(SAMRS_CLASSES[self.config.name]),
-            homepage="https://github.com/ViTAE-Transformer/SAMRS",
-            license="research purpose only; the terms of DOTA, DIOR and FAIR1M hold as well",
         )
 
     def find_records(self, root: Path) -> dict[str, Sequence[str]]:

@@ -100,8 +100,6 @@ class Xview(FilesBuilder):
             features=detection_features(
                 XVIEW_CLASSES, tiled=isinstance(self.config, XviewTilesConfig)
             ),
-            homepage="https://xviewdataset.org",
-            license="CC BY-NC-SA 4.0",
         )
 
     def find_records(self, root: Path) -> dict[str, Sequence[DetectionRecord]]:

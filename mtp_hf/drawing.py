@@ -91,7 +91,12 @@ def overlay_masks(
 
 
 def draw_boxes(
-    picture: Image.Image, boxes: np.ndarray, colors: list[Color], *, scale: int
+    picture: Image.Image,
+    boxes: np.ndarray,
+    colors: list[Color],
+    *,
+    scale: int,
+    width: int = LINE_WIDTH_PX,
 ) -> list[tuple[float, float]]:
     """Draw upright boxes in place.
 
@@ -100,6 +105,7 @@ def draw_boxes(
         boxes: x1 y1 x2 y2 (N, 4) in pixels of the image.
         colors: One colour a box.
         scale: S.
+        width: Of the lines in pixels.
 
     Returns:
         Where a name of each box may stand on: its upper left corner in pixels of the picture.
@@ -109,7 +115,7 @@ def draw_boxes(
     for box, color in zip(boxes, colors, strict=True):
         left, top, right, bottom = (float(value) * scale for value in box)
         right, bottom = max(left, right - 1), max(top, bottom - 1)
-        pen.rectangle((left, top, right, bottom), outline=color, width=LINE_WIDTH_PX)
+        pen.rectangle((left, top, right, bottom), outline=color, width=width)
         corners.append((left, top))
     return corners
 
@@ -133,7 +139,12 @@ def draw_rotated_boxes(
 
 
 def draw_polygons(
-    picture: Image.Image, polygons: np.ndarray, colors: list[Color]
+    picture: Image.Image,
+    polygons: np.ndarray,
+    colors: list[Color],
+    *,
+    width: int = LINE_WIDTH_PX,
+    front_width: int = FRONT_WIDTH_PX,
 ) -> list[tuple[float, float]]:
     """Draw polygons of four corners in place, the side from the first corner as a thick line.
 
@@ -141,6 +152,8 @@ def draw_polygons(
         picture: Canvas.
         polygons: x1 y1 ... x4 y4 (N, 8) in pixels of the picture.
         colors: One colour a polygon.
+        width: Of the lines in pixels.
+        front_width: Of the first side.
 
     Returns:
         Where a name of each polygon may stand on: its highest corner.
@@ -149,8 +162,8 @@ def draw_polygons(
     corners = []
     for polygon, color in zip(polygons.reshape(-1, 4, 2), colors, strict=True):
         points = [(float(x), float(y)) for x, y in polygon]
-        pen.line([*points, points[0]], fill=color, width=LINE_WIDTH_PX, joint="curve")
-        pen.line(points[:2], fill=color, width=FRONT_WIDTH_PX)
+        pen.line([*points, points[0]], fill=color, width=width, joint="curve")
+        pen.line(points[:2], fill=color, width=front_width)
         corners.append(min(points, key=lambda point: point[1]))
     return corners
 

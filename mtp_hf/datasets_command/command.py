@@ -6,6 +6,7 @@ Exit status: 0 done, and nothing wrong; 1 a check found something wrong; 2 it co
 import argparse
 import importlib
 import sys
+from concurrent.futures import BrokenExecutor
 
 # Action -> module with add_arguments(parser) and run(args), what it does.
 ACTIONS = {
@@ -16,6 +17,11 @@ ACTIONS = {
     "push": ("mtp_hf.datasets_command.push_action", "convert a data set and push it to the Hub"),
     "export": ("mtp_hf.datasets_command.export_action", "write what the scripts of MTP write"),
 }
+
+KILLED = (
+    "a process was killed from outside, perhaps for its memory; with a smaller --num_proc the same"
+    " command goes on"
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +36,9 @@ def run(args: argparse.Namespace) -> None:
     """Run an action; what the user can change ends it with a message and status 2."""
     try:
         importlib.import_module(ACTIONS[args.action][0]).run(args)
+    except BrokenExecutor:
+        print(f"error: {KILLED}", file=sys.stderr)
+        raise SystemExit(2) from None
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None

@@ -5,6 +5,7 @@ Whether others may see it is said each time: the terms of most sets do not let y
 
 import argparse
 import shutil
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 
 import datasets
@@ -56,6 +57,8 @@ def run(args: argparse.Namespace) -> None:
         check_remote(api, repo, source)  # before the long part
         out = args.parquet or _work_folder(source)
         address = _convert_and_push(api, source, out, repo, args)
+    except BrokenExecutor:
+        raise
     except (httpx2.HTTPError, RuntimeError) as error:
         raise ValueError(f"{failure_reason(error)}; the same command goes on from there") from None
     if args.parquet is None:

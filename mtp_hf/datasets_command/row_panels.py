@@ -91,17 +91,19 @@ def _draw_objects(
 ) -> Image.Image:
     labels = np.asarray(objects["category"], np.int64)
     colors = class_colors(labels, palette)
+    is_crowded = len(labels) > MAX_NAMES  # names and thick lines would hide the objects
     if objects.get("segmentation"):
         masks = [_resized_mask(rle, canvas.size) for rle in objects["segmentation"]]
         canvas = overlay_masks(canvas, np.stack(masks), colors, alpha=ALPHA)
     if "polygon" in objects:
         polygons = np.asarray(objects["polygon"], np.float64).reshape(-1, 8) * factor
-        corners = draw_polygons(canvas, polygons, colors)
+        widths = {"width": 1, "front_width": 2} if is_crowded else {}
+        corners = draw_polygons(canvas, polygons, colors, **widths)
     else:
         boxes = object_boxes(objects) * factor
         boxes[:, 2:] += boxes[:, :2]  # x y w h -> x1 y1 x2 y2
-        corners = draw_boxes(canvas, boxes, colors, scale=1)
-    if len(labels) <= MAX_NAMES:
+        corners = draw_boxes(canvas, boxes, colors, scale=1, **({"width": 1} if is_crowded else {}))
+    if not is_crowded:
         _write_names(canvas, [family.class_names[label] for label in labels], corners, colors)
     return canvas
 

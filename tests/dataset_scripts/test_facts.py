@@ -94,3 +94,12 @@ def test_the_readme_names_every_config_and_page(name):
 @pytest.mark.parametrize("name", sorted(OWN))
 def test_the_readme_names_the_folders_of_one_s_own(name):
     assert f"`{name}`" in README.split("## Folders of your own")[1]
+
+
+@pytest.mark.parametrize("name", sorted(set(BUILDERS) - OWN))
+def test_the_info_of_every_builder_tells_the_facts(name, tmp_path):
+    for config in get_builder(name).builder_configs:
+        info = get_builder(name)(config_name=config, cache_dir=str(tmp_path)).info
+        assert info.homepage == FACTS[name].homepage
+        assert info.license == FACTS[name].terms
+        assert info.citation == FACTS[name].citation

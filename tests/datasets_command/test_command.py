@@ -1,11 +1,13 @@
 """The command around the actions."""
 
 import importlib
+import os
 
 import pytest
 
 from mtp_hf.cli import main
-from mtp_hf.datasets_command import command
+from mtp_hf.datasets_command import check, command
+from tests.datasets_command.made_sets import write_rows
 
 
 @pytest.mark.parametrize("name", command.ACTIONS)
@@ -44,3 +46,13 @@ def test_what_a_user_can_change_ends_with_status_2_and_one_line(monkeypatch, cap
         main(["data", "list"])
     assert caught.value.code == 2
     assert capsys.readouterr().err == f"error: {error}\n"
+
+
+def test_a_process_that_was_killed_is_explained(made_builder, tmp_path, monkeypatch, capsys):
+    rows = [{"image_id": str(number), "image": "a.png", "label": 0} for number in range(40)]
+    root = write_rows(tmp_path / "set", {"train": rows})
+    monkeypatch.setattr(check, "summarize_row", lambda *args, **options: os._exit(9))
+    with pytest.raises(SystemExit) as caught:
+        main(["data", "check", "made/classification", str(root), "--num_proc", "2"])
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith("error: a process was killed from")
