@@ -6,6 +6,7 @@ The shells are imported when asked for, because importing evaluate takes seconds
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from mtp_hf.metrics.classification import ClassificationAccumulator
 from mtp_hf.metrics.coco_map import CocoMapAccumulator
 from mtp_hf.metrics.pretraining import PretrainingEvaluator
 from mtp_hf.metrics.rotated_map import RotatedMapAccumulator
@@ -14,12 +15,17 @@ from mtp_hf.metrics.tables import flatten_metrics, format_table
 
 if TYPE_CHECKING:
     from mtp_hf.metrics.evaluate_metrics import (
+        ChangeMetric,
+        ClassificationMetric,
         CocoMapMetric,
         RotatedMapMetric,
         SegmentationMetric,
     )
 
 __all__ = [
+    "ChangeMetric",
+    "ClassificationAccumulator",
+    "ClassificationMetric",
     "CocoMapAccumulator",
     "CocoMapMetric",
     "PretrainingEvaluator",
@@ -33,6 +39,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("CocoMapMetric", "RotatedMapMetric", "SegmentationMetric"):
+    if name.endswith("Metric") and name in __all__:
         return getattr(importlib.import_module("mtp_hf.metrics.evaluate_metrics"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -16,6 +16,7 @@ from typing import Any
 import datasets
 import evaluate
 
+from mtp_hf.metrics.classification import ClassificationAccumulator
 from mtp_hf.metrics.coco_map import CocoMapAccumulator
 from mtp_hf.metrics.rotated_map import RotatedMapAccumulator
 from mtp_hf.metrics.segmentation import SegmentationAccumulator
@@ -105,6 +106,46 @@ class SegmentationMetric(StreamingMetric):
         first = len(self.accumulator.images)
         names = [f"{first + offset:09d}" for offset in range(len(predictions))]
         self.accumulator.update(predictions, references, names)
+
+
+class ChangeMetric(SegmentationMetric):
+    """Score maps (H, W) of change: 0 unchanged, 1 changed.
+
+    Beside those of both classes the scores have `f1`, `iou`, `precision` and `recall` of what
+    changed.
+
+    Args:
+        ignore_index: Reference value of the pixels that do not count.
+    """
+
+    def __init__(self, ignore_index: int = 255) -> None:
+        super().__init__(2, ignore_index)
+
+    def compute(
+        self, *, predictions: Any = None, references: Any = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        """Score the images added so far and those given here, then forget them."""
+        scores = super().compute(predictions=predictions, references=references, **kwargs)
+        of_changed = ("f1", "iou", "precision", "recall")
+        return scores | {name: float(scores["per_class"][name][1]) for name in of_changed}
+
+
+class ClassificationMetric(StreamingMetric):
+    """Score the scenes of images, see `ClassificationAccumulator`.
+
+    Args:
+        num_classes: K.
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__(
+            partial(ClassificationAccumulator, num_classes),
+            "Accuracy of scene classification: of all images, in the first five, and by class.",
+            {
+                "predictions": {"scores": SCORES},
+                "references": {"image_id": IMAGE_ID, "label": datasets.Value("int64")},
+            },
+        )
 
 
 class CocoMapMetric(StreamingMetric):

@@ -5,7 +5,13 @@ import evaluate
 import numpy as np
 import pytest
 
-from mtp_hf.metrics import CocoMapMetric, RotatedMapMetric, SegmentationMetric
+from mtp_hf.metrics import (
+    ChangeMetric,
+    ClassificationMetric,
+    CocoMapMetric,
+    RotatedMapMetric,
+    SegmentationMetric,
+)
 
 BOX = np.array([[20.0, 20.0, 16.0, 8.0, 0.5]])
 MASK = np.zeros((1, 32, 32), dtype=bool)
@@ -47,6 +53,31 @@ def test_rotated_boxes_score_one_when_repeated():
     metric = RotatedMapMetric(1, iou_threshold=0.75, interpolation="area")
     scores = metric.compute(predictions=[prediction], references=[reference])
     assert scores["ap75"] == pytest.approx(1.0)
+
+
+def test_what_changed_is_the_positive_class():
+    metric = ChangeMetric()
+    # Hits 2, false alarm 1, miss 1; the ignored pixel would be another miss.
+    found = np.array([[1, 1, 1, 0, 0, 0]])
+    wanted = np.array([[1, 1, 0, 1, 0, 255]])
+    scores = metric.compute(predictions=[found], references=[wanted])
+    assert scores["precision"] == scores["recall"] == scores["f1"] == pytest.approx(2 / 3)
+    assert scores["iou"] == pytest.approx(0.5)
+    assert scores["overall_accuracy"] == pytest.approx(3 / 5)
+    assert isinstance(metric, evaluate.Metric)
+
+
+def test_scenes_are_scored_by_the_best_and_the_five_best_classes():
+    metric = ClassificationMetric(6)
+    assert isinstance(metric, evaluate.Metric)
+    scores = np.array([0.3, 0.25, 0.2, 0.15, 0.1, 0.0])
+    for name, label in (("a", 0), ("b", 4), ("c", 5), ("d", 0)):
+        metric.add(prediction={"scores": scores}, reference={"image_id": name, "label": label})
+    found = metric.compute()
+    assert found["accuracy"] == pytest.approx(2 / 4)
+    assert found["top5_accuracy"] == pytest.approx(3 / 4)
+    assert found["confusion"][:, 0].tolist() == [2, 0, 0, 0, 1, 1]
+    assert metric.accumulator.images == {}
 
 
 def test_unknown_inputs_are_refused():
