@@ -100,6 +100,8 @@ def _check_dota(path: Path, images: Images, counts: Counter, *, task: int) -> It
         )
     counts["classes"] = len(members)
     for name, content in members.items():
+        if not name.startswith(prefix):
+            continue  # told above
         for number, line in enumerate(content.decode("utf-8", "replace").splitlines(), start=1):
             counts["objects"] += 1
             image_id, *words = line.split() or [""]

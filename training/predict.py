@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "model": str(model.resolve()),
             "recipe": recipe_to_yaml(recipe),
             "images": str(args.images.resolve()) if args.images else args.split,
-            "windows": repr(rule),
+            "way to cut images": repr(rule),
         }
         prepare_folder(args.output, settings, overwrite=args.overwrite)
         predictor = Predictor(recipe, model, names, rule)

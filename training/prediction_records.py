@@ -114,8 +114,7 @@ def check_settings(folder: Path, settings: Mapping[str, Any]) -> None:
     old = json.loads(path.read_text(encoding="utf-8"))
     changed = [key for key in settings if json.loads(text)[key] != old.get(key)]
     if changed:
-        key = changed[0]
         raise ValueError(
-            f"{folder} holds results made with another {key}; take another folder with --output,"
-            " or --overwrite them"
+            f"{folder} holds results of another {' and '.join(changed)}; take another folder with"
+            " --output, or replace them with --overwrite"
         )
