@@ -16,7 +16,13 @@ from mtp_hf.dataset_scripts import demo as demo_module
 from mtp_hf.dataset_scripts._annotations_xml import read_oriented_xml
 from mtp_hf.dataset_scripts._readers import read_polygon_text
 from mtp_hf.dataset_scripts._safe_pickle import read_pickle
-from mtp_hf.dataset_scripts.demo import DEMO_SETS, demo_root, draw_image, make_demo
+from mtp_hf.dataset_scripts.demo import (
+    DEMO_SETS,
+    demo_root,
+    draw_image,
+    example_picture,
+    make_demo,
+)
 from mtp_hf.dataset_scripts.loading import load_dataset
 
 TINY = {"num_train": 2, "num_validation": 1, "image_size": 64}
@@ -184,3 +190,10 @@ def test_two_processes_at_once_end_with_one_copy(tmp_path):
         jobs = [pool.apply_async(demo_root, (2, 1, 64, 0, tmp_path)) for _ in range(2)]
         folders = {job.get(timeout=120) for job in jobs}
     assert list(tmp_path.iterdir()) == list(folders)
+
+
+def test_the_example_picture_is_always_the_same_and_no_plain_ground():
+    first, second = example_picture(), example_picture()
+    assert first.size == (256, 256)
+    assert first.tobytes() == second.tobytes()
+    assert np.asarray(first).std() > 10

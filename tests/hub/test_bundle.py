@@ -150,3 +150,9 @@ def test_the_examples_of_the_card_run(bundle, folder, monkeypatch):
 def test_the_pictures_lie_beside_the_cards(bundle):
     for folder in ("encoder", "model"):
         assert (bundle / folder / "losses.png").read_bytes() == b"a picture"
+
+
+def test_a_pipeline_is_told_that_there_is_no_processor_of_videos(bundle):
+    for kind in ("encoder", "model"):
+        text = (bundle / kind / "preprocessor_config.json").read_text()
+        assert json.loads(text)["video_processor_type"] == "none"  # else it asks for trust

@@ -255,3 +255,16 @@ def test_computing_twice_gives_the_same():
     for prediction, reference in random_images(4, 3):
         accumulator.update([prediction], [reference])
     assert accumulator.compute()["box_ap"] == accumulator.compute()["box_ap"]
+
+
+def test_curves_have_the_precision_at_every_recall_of_classes_with_ground_truth():
+    accumulator = CocoMapAccumulator(2, ("box",))
+    box = np.array([[0.0, 0.0, 10.0, 10.0]])
+    accumulator.update(
+        [{"boxes": box, "labels": np.array([0]), "scores": np.array([0.9])}],
+        [{"image_id": "a", "boxes": box, "class_labels": np.array([0])}],
+    )
+    (recalls, precisions), empty = accumulator.compute()["curves"]
+    np.testing.assert_allclose(recalls, np.linspace(0, 1, 101))
+    np.testing.assert_allclose(precisions, 1.0)
+    assert [len(values) for values in empty] == [0, 0]

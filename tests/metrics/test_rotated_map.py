@@ -315,3 +315,16 @@ def test_100000_detections_take_under_20_seconds():
     print(f"{count} detections, {seconds:.2f} s")
     assert count > 95_000
     assert seconds < 20
+
+
+def test_curves_follow_the_ranking_of_classes_with_boxes():
+    boxes = np.array([[20.0, 20.0, 10.0, 4.0, 0.0], [60.0, 60.0, 10.0, 4.0, 0.0]])
+    accumulator = RotatedMapAccumulator(2)
+    accumulator.update(
+        [{"rotated_boxes": boxes, "labels": np.array([0, 0]), "scores": np.array([0.9, 0.8])}],
+        [{"image_id": "a", "rotated_boxes": boxes[1:], "rotated_class_labels": np.array([0])}],
+    )
+    (recalls, precisions), empty = accumulator.compute()["curves"]
+    np.testing.assert_allclose(recalls, [0.0, 1.0])
+    np.testing.assert_allclose(precisions, [0.0, 0.5])
+    assert [len(values) for values in empty] == [0, 0]

@@ -6,7 +6,7 @@ import pytest
 
 from mtp_hf.metrics.finetuning import HEADLINES
 from mtp_hf.training.recipe import load_recipe
-from mtp_hf.training.tasks import TASKS, find_task, make_transforms
+from mtp_hf.training.tasks import TASKS, evaluation_arguments, find_task, make_transforms
 from tests.training.tiny_finetune import TASK_VALUES, write_recipe
 
 
@@ -62,3 +62,13 @@ def test_a_value_that_the_transforms_refuse_is_named_with_its_section(recipe_of)
 def test_rows_are_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         TASKS["scene_classification"].min_side = 3
+
+
+def test_arguments_of_evaluation_come_from_recipe_data_and_defaults_in_this_order(recipe_of):
+    recipe = recipe_of("scene_classification")
+    recipe.evaluation.transforms.clear()
+    assert evaluation_arguments(recipe) == {"image_size": 112, "resize_size": 256}
+    recipe = recipe_of("scene_classification", "evaluation.transforms.image_size=96")
+    assert evaluation_arguments(recipe) == {"image_size": 96, "resize_size": 128}
+    recipe = recipe_of("semantic_segmentation", "evaluation.transforms.image_size=null")
+    assert evaluation_arguments(recipe) == {"image_size": None}

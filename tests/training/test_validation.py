@@ -112,3 +112,41 @@ def test_a_source_without_a_task_is_scored_on_the_others(accelerator, samrs_reci
     metrics, _ = _validate(accelerator, PerfectNetwork(loader), loader, evaluator)
     assert set(metrics["fast"]) == {"ss"}
     assert dataclasses.is_dataclass(sources["fast"])
+
+
+def test_of_scenes_one_of_each_class_is_kept_with_both_pictures_of_pairs(accelerator):
+    def batch(number, scene):
+        label = {"dataset": "x", "image_id": str(number), "size": (2, 2), "orig_size": (2, 2)}
+        pixels = torch.full((1, 3, 2, 2), number, dtype=torch.uint8)
+        reference = {"image_id": str(number), "label": torch.tensor(scene)}
+        labels = [{**label, "reference": reference}]
+        return {"pixel_values": pixels, "pixel_values_post": pixels + 100, "labels": labels}
+
+    scenes = [0, 0, 1, 1, 2, 3]
+    _, kept = validate(
+        accelerator,
+        nn.Identity(),
+        [batch(number, scene) for number, scene in enumerate(scenes)],
+        NoScores(),
+        predict=lambda network, inputs: [{"scores": torch.zeros(4)}],
+        num_kept=3,
+    )
+    assert [int(image.max()) for image in kept.images] == [0, 2, 4]
+    assert [int(image.max()) for image in kept.images_post] == [100, 102, 104]
+    assert len(kept.labels) == len(kept.predictions) == 3
+
+
+class NoScores:
+    """An evaluator that scores nothing."""
+
+    def update(self, dataset, predictions, references):
+        return None
+
+    def state(self):
+        return None
+
+    def merge(self, states):
+        return None
+
+    def compute(self):
+        return {}
