@@ -31,6 +31,7 @@ from mtp_hf.modeling.modeling_siamese_unet import SiameseUNetForChangeDetection
 from mtp_hf.modeling.modeling_upernet_rs import UperNetRSForSemanticSegmentation
 from mtp_hf.modeling.modeling_vit_rvsa_classification import ViTRVSAForImageClassification
 from mtp_hf.training.finetune_schema import FinetuneRecipe
+from mtp_hf.training.foreign_backbones import TIMM, foreign_config, is_foreign
 from mtp_hf.training.strict_dataclass import unknown_name
 
 # Name -> config class and fields of the size.
@@ -115,34 +116,73 @@ def build_network(recipe: FinetuneRecipe, class_names: Sequence[str]) -> PreTrai
         ValueError: no such architecture or backbone, or a field that its config lacks.
     """
     model = recipe.model
-    if model.backbone not in BACKBONES:
-        where = f"model.backbone={model.backbone}"
-        raise ValueError(unknown_name(where, "backbone", model.backbone, BACKBONES))
     architecture = find_architecture(model.architecture)
-    backbone_class, size = BACKBONES[model.backbone]
-    fields = dict(size)
-    if backbone_class is ViTRVSAConfig:
-        fields |= {"image_size": recipe.data.image_size, **architecture.vit_fields}
-    fields |= model.backbone_overrides
     labels = dict(enumerate(class_names))
     own = {"id2label": labels, "label2id": {name: i for i, name in labels.items()}, **model.head}
-    section = "backbone_overrides"
-    try:
-        if architecture.config_class is None:
-            section += " or model.head"  # one config has both
-            config = backbone_class(**fields, **own)
-        else:
-            backbone_config = backbone_class(**fields)
-            section = "head"
-            config = architecture.config_class(backbone_config=backbone_config, **own)
-    except (TypeError, ValueError, StrictDataclassError) as error:
-        raise ValueError(f"recipe {recipe.name}: model.{section}: {error}") from error
-    model_class = architecture.models.get(backbone_class, architecture.models.get(None))
+    if architecture.config_class is None:  # one config has both
+        config = backbone = build_backbone_config(recipe, **own)
+    else:
+        backbone = build_backbone_config(recipe)
+        try:
+            config = architecture.config_class(backbone_config=backbone, **own)
+        except (TypeError, ValueError, StrictDataclassError) as error:
+            raise ValueError(f"recipe {recipe.name}: model.head: {error}") from error
+    model_class = architecture.models.get(type(backbone), architecture.models.get(None))
     assert model_class is not None
     network = model_class(config)
     if recipe.efficiency.activation_checkpointing:
         network.activation_checkpointing_enable()
     return network
+
+
+def build_backbone_config(recipe: FinetuneRecipe, **own: Any) -> PreTrainedConfig:
+    """Make the config of the backbone of a recipe.
+
+    Args:
+        recipe: `model` and `data.image_size`.
+        own: fields of an architecture that has no other config.
+
+    Raises:
+        ValueError: no such backbone, one that does not go with the architecture or the layer-wise
+            decay, or a field that its config lacks.
+    """
+    name, architecture = recipe.model.backbone, find_architecture(recipe.model.architecture)
+    if name not in BACKBONES:
+        return _foreign_config(recipe, architecture)
+    backbone_class, size = BACKBONES[name]
+    fields = dict(size)
+    if backbone_class is ViTRVSAConfig:
+        fields |= {"image_size": recipe.data.image_size, **architecture.vit_fields}
+    fields |= recipe.model.backbone_overrides
+    try:
+        return backbone_class(**fields, **own)
+    except (TypeError, ValueError, StrictDataclassError) as error:
+        section = "backbone_overrides" + " or model.head" * bool(own)
+        raise ValueError(f"recipe {recipe.name}: model.{section}: {error}") from error
+
+
+def _foreign_config(recipe: FinetuneRecipe, architecture: Architecture) -> PreTrainedConfig:
+    name, layer_decay = recipe.model.backbone, recipe.optimizer.layer_decay
+    if not is_foreign(name):
+        raise ValueError(unknown_name(f"model.backbone={name}", "backbone", name, BACKBONES))
+    if None not in architecture.models:
+        raise ValueError(
+            f"model.architecture={recipe.model.architecture} goes with backbones of this package,"
+            f" got model.backbone={name}"
+        )
+    if layer_decay != 1.0:
+        raise ValueError(
+            f"optimizer.layer_decay={layer_decay}: {name} does not tell the depth of its"
+            " parameters; expected 1.0"
+        )
+    if recipe.efficiency.activation_checkpointing and name.startswith(TIMM):
+        raise ValueError(
+            f"efficiency.activation_checkpointing: backbones of timm do not do it, got {name}"
+        )
+    try:
+        return foreign_config(name, recipe.model.backbone_overrides)
+    except ValueError as error:
+        raise ValueError(f"recipe {recipe.name}: {error}") from error
 
 
 def find_architecture(name: str) -> Architecture:

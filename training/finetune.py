@@ -8,7 +8,7 @@ import argparse
 from collections.abc import Sequence
 
 from mtp_hf.hub.push import FINETUNING
-from mtp_hf.training.architectures import find_architecture
+from mtp_hf.training.architectures import build_backbone_config
 from mtp_hf.training.finetune_schema import FinetuneRecipe
 from mtp_hf.training.finetuning_data import check_data_root
 from mtp_hf.training.finetuning_run import FinetuningRun
@@ -38,7 +38,7 @@ status 143 or 138.
 def check_recipe_fits(recipe: FinetuneRecipe) -> None:
     """Check task, architecture, folder and start, before anything is written."""
     find_task(recipe)
-    find_architecture(recipe.model.architecture)
+    build_backbone_config(recipe)
     check_low_rank(recipe.model.lora_rank)
     check_data_root(recipe)
     check_start(recipe)

@@ -33,7 +33,8 @@ def parameter_groups(
     """Sort the trainable parameters by learning rate and weight decay.
 
     Args:
-        model: has a `backbone` with `layer_id(name) -> int` and `num_layers`.
+        model: has a `backbone`; with `layer_id(name) -> int` and `num_layers`, where the rate
+            decays layer by layer.
         lr: learning rate outside the backbone.
         weight_decay: of the parameters that are decayed.
         layer_decay: factor per layer; 1 makes two groups, decayed and not decayed.
@@ -41,10 +42,19 @@ def parameter_groups(
     Returns:
         Groups for an optimizer: `params`, `lr`, `weight_decay`, and for the reader `name`,
         `lr_scale` and `names`; ordered by layer.
+
+    Raises:
+        ValueError: the rate should decay over layers that the backbone does not tell.
     """
     groups: dict[tuple[int, bool], dict[str, Any]] = {}
     backbone: Any = model.backbone
-    num_layers = backbone.num_layers
+    has_layers = hasattr(backbone, "layer_id")
+    if layer_decay != 1.0 and not has_layers:
+        raise ValueError(
+            f"optimizer.layer_decay={layer_decay}: {type(backbone).__name__} does not tell the"
+            " depth of its parameters; expected 1.0"
+        )
+    num_layers = backbone.num_layers if has_layers else 0
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue

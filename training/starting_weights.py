@@ -22,7 +22,7 @@ from transformers import PreTrainedModel
 
 from mtp_hf.conversion.decoder_reuse import load_pretraining_decoder
 from mtp_hf.modeling.convert_mtp_checkpoint import fit_position_table
-from mtp_hf.training.build_model import start_backbone
+from mtp_hf.training.build_model import ORIGINAL_TABLES, start_backbone
 from mtp_hf.training.finetune_schema import FinetuneModel
 
 BACKBONE = "backbone."
@@ -44,6 +44,9 @@ def start_network(network: PreTrainedModel, wishes: FinetuneModel) -> list[str]:
     lines = []
     if wishes.init:
         path = find_weights(wishes.init, "model.init")
+        kind = network.backbone.config.model_type
+        if path.is_file() and kind not in ORIGINAL_TABLES:
+            raise ValueError(f"model.init={wishes.init}: a {kind} starts from a folder, not a file")
         if path.is_file():
             lines.append(start_backbone(network.backbone, str(path)))
         else:
