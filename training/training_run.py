@@ -89,8 +89,7 @@ class TrainingRun(abc.ABC, Generic[R]):
         set_seed(recipe.seed)  # the same weights on every process
         with main_process_first(accelerator):  # it reads the files, the others its copy
             self.sources = self.load("train", augment=True)
-            limit = recipe.evaluation.max_samples
-            self.validation_sources = self.load("validation", limit=limit)
+            self.validation_sources = self.load("validation", limit=recipe.evaluation.max_samples)
         self.recipe_as_given = recipe  # perhaps in epochs
         lengths = {name: num_train for name, (num_train, _) in self.num_images.items()}
         self.recipe = recipe.in_steps(lengths)
@@ -272,7 +271,6 @@ class TrainingRun(abc.ABC, Generic[R]):
         flat = flatten_metrics(metrics)
         self.log.write_metrics(step, flat)
         if metrics:  # on the main process alone
-            if metrics:  # on the main process alone
             logger.info(f"step {step}, validation in percent: {self.metric_words(flat)}")
         return metrics, kept
 
