@@ -121,6 +121,55 @@ def find_class_names(recipe: FinetuneRecipe, rows: Dataset) -> list[str]:
     )
 
 
+def check_labelled(recipe: FinetuneRecipe, rows: Dataset, split: str) -> None:
+    """Check that the rows of a split have the labels of the task.
+
+    Pictures are not decoded.
+
+    Args:
+        recipe: says which task.
+        rows: of the split, all of them.
+        split: its name, for the message.
+
+    Raises:
+        ValueError: there is no column of labels, an image without any, or no object at all.
+    """
+    name, where = find_task(recipe).label_column, f"data.root={recipe.data.root}: split {split!r}"
+    if name not in rows.features:
+        raise ValueError(
+            f"{where} of {recipe.data.builder} is not made for task={recipe.task}: expected a"
+            f" column {name!r}, found {rows.column_names}"
+        )
+    column = rows.select_columns([name]).with_format("arrow")[:][name].combine_chunks()
+    if column.null_count:
+        raise ValueError(
+            f"{where}: {column.null_count} of {len(rows)} images have no labels ({name} is null);"
+            " expected labels of all images, to train on and to measure with"
+        )
+    if name == "objects" and not column.field("category").value_lengths().to_numpy().sum():
+        raise ValueError(f"{where}: none of {len(rows)} images has an object; expected some")
+
+
+def rows_to_train_on(recipe: FinetuneRecipe, rows: Dataset) -> Dataset:
+    """Leave out the images without objects, where the task looks for objects.
+
+    Raises:
+        ValueError: no image is left.
+    """
+    min_side = find_task(recipe).min_side
+    if min_side is None:
+        return rows
+    try:
+        kept = trainable_rows(rows, min_side)
+    except ValueError as error:
+        split = recipe.data.train
+        raise ValueError(f"data.root={recipe.data.root}: split {split!r}: {error}") from None
+    if len(kept) == len(rows):
+        return rows
+    logger.info(f"{len(rows) - len(kept)} of {len(rows)} images have no object to train on")
+    return rows.select(kept)
+
+
 def make_source(
     recipe: FinetuneRecipe, rows: Dataset, class_names: list[str], *, augment: bool
 ) -> SourceDataset:
@@ -130,17 +179,12 @@ def make_source(
         recipe: says how.
         rows: of the part.
         class_names: K names.
-        augment: training transforms and filters, instead of those of evaluation.
+        augment: training transforms instead of those of evaluation.
     """
     task = find_task(recipe)
     options = {"num_classes": len(class_names)} if task.counts_classes else {}
     reader = functools.partial(task.row_to_sample, dataset=recipe.data.builder, **options)
     transforms: Any = make_transforms(recipe, augment=augment)
-    if augment and task.min_side is not None:
-        kept = trainable_rows(rows, task.min_side)
-        if len(kept) < len(rows):
-            logger.info(f"{len(rows) - len(kept)} of {len(rows)} images have no object to train on")
-            rows = rows.select(kept)
     if not augment:
         transforms = WithReference(transforms, task.annotations)
     return SourceDataset(recipe.data.builder, rows, reader, transforms)

@@ -1,6 +1,7 @@
 """What a finetuning run leaves: metrics, pictures, the last model and the best one."""
 
 import dataclasses
+import math
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -97,7 +98,9 @@ def write_best(
     """Write the model to `best/`, then what it reached into the metrics; on the main process."""
     write_model(recipe, network, folder.path / BEST, facts)
     name = headline(recipe.task)
-    folder.write_metrics(best={"step": facts.steps, name: facts.metrics[name]})
+    value = facts.metrics[name]
+    reached = None if math.isnan(value) else value
+    folder.write_metrics(best={"step": facts.steps, name: reached})
 
 
 def write_model(

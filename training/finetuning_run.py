@@ -22,11 +22,13 @@ from mtp_hf.training.batch_mixing import make_mix, mix_batch
 from mtp_hf.training.finetune_schema import FinetuneRecipe
 from mtp_hf.training.finetuned_facts import gather_facts
 from mtp_hf.training.finetuning_data import (
+    check_labelled,
     evaluation_loader,
     find_class_names,
     limit_rows,
     make_source,
     open_rows,
+    rows_to_train_on,
     train_loader,
 )
 from mtp_hf.training.finetuning_results import results_text, write_best, write_model, write_results
@@ -71,13 +73,18 @@ class FinetuningRun(TrainingRun[FinetuneRecipe]):
         self, part: str, *, limit: int | None = None, augment: bool = False
     ) -> dict[str, SourceDataset]:
         """Open the rows of a part; none to measure on where the recipe names no split."""
-        if part == "validation" and self.recipe.data.evaluate is None:
+        data = self.recipe.data
+        split = data.train if part == "train" else data.evaluate
+        if split is None:
             return {}
         rows = open_rows(self.recipe, part)
+        check_labelled(self.recipe, rows, split)
         names = find_class_names(self.recipe, rows)
-        rows = limit_rows(rows, limit, self.recipe.data.limit_samples)
+        if augment:  # before the limit, which may be two images
+            rows = rows_to_train_on(self.recipe, rows)
+        rows = limit_rows(rows, limit, data.limit_samples)
         source = make_source(self.recipe, rows, names, augment=augment)
-        return {self.recipe.data.builder: source}
+        return {data.builder: source}
 
     def build(self, *, is_new: bool) -> PreTrainedModel:
         """Make the network of the recipe, with the weights it starts from."""
@@ -175,8 +182,11 @@ class FinetuningRun(TrainingRun[FinetuneRecipe]):
 
     def _keep_best(self, network: PreTrainedModel, step: int, metrics: Mapping[str, Any]) -> None:
         name = headline(self.recipe.task)
-        best = self.folder.read_metrics().get("best", {}).get(name, -math.inf)
-        if metrics[name] > best:
+        best = self.folder.read_metrics().get("best", {}).get(name)
+        if math.isnan(metrics[name]):
+            logger.warning(f"step {step}: {name} is not defined on the images measured")
+        # The first one is kept though nothing may be defined: then best/ is there.
+        if best is None or metrics[name] > best:
             write_best(self.recipe, self.folder, network, self._facts(metrics))
 
     def _facts(self, metrics: Mapping[str, Any]) -> FinetunedFacts:

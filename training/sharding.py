@@ -14,9 +14,8 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 from torch import nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
-from torch.distributed.fsdp import MixedPrecisionPolicy
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy
 
-from mtp_hf.modeling.modeling_mtp import MTPForPreTraining
 from mtp_hf.training.recipe_sections import CommonRecipe
 
 
@@ -89,7 +88,7 @@ def check_sharding(accelerator: Accelerator) -> None:
         )
 
 
-def whole_network(accelerator: Accelerator, model: nn.Module) -> MTPForPreTraining:
+def whole_network(accelerator: Accelerator, model: nn.Module) -> Any:
     """Return the network with all of its weights, to validate or save it; all processes call it.
 
     Args:
@@ -104,9 +103,14 @@ def whole_network(accelerator: Accelerator, model: nn.Module) -> MTPForPreTraini
         return network
     state = get_model_state_dict(network, options=StateDictOptions(full_state_dict=True))
     with torch.random.fork_rng(devices=[]):  # its random start is not that of training
-        whole = MTPForPreTraining(network.config)
+        whole = _class_before_sharding(network)(network.config)
     whole.load_state_dict(state)
     return whole.to(accelerator.device)
+
+
+def _class_before_sharding(network: nn.Module) -> Any:
+    """FSDP2 gives a module a class that inherits from its own."""
+    return next(each for each in type(network).__mro__ if not issubclass(each, FSDPModule))
 
 
 def _is_set(variable: str) -> bool:

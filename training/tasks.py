@@ -44,6 +44,7 @@ class Task:
         eval_transforms: takes the values of `evaluation.transforms`.
         predict: network, inputs, recipe -> for each image what it found, in pixels of the image.
         annotations: keys of a sample that are compared with predictions.
+        label_column: of the rows, which holds them.
         counts_classes: whether `row_to_sample` checks labels.
         train_size: argument of `train_transforms` that is `data.image_size`.
         eval_size: argument of `eval_transforms` that is, or None.
@@ -59,6 +60,7 @@ class Task:
     eval_transforms: Callable[..., Compose]
     predict: Callable[[Any, Inputs, FinetuneRecipe], Predictions]
     annotations: tuple[str, ...]
+    label_column: str
     counts_classes: bool = True
     train_size: str = "image_size"
     eval_size: str | None = "image_size"
@@ -97,6 +99,7 @@ TASKS: dict[str, Task] = {
         eval_transforms=classification_eval_transforms,
         predict=predict_scenes,
         annotations=("label",),
+        label_column="label",
         pads=("train", "validation"),  # they have this size
         num_drawn=12,
     ),
@@ -107,6 +110,7 @@ TASKS: dict[str, Task] = {
         eval_transforms=detection_eval_transforms,
         predict=predict_objects,
         annotations=("boxes", "class_labels"),
+        label_column="objects",
         min_side=32,
     ),
     "rotated_detection": Task(
@@ -116,6 +120,7 @@ TASKS: dict[str, Task] = {
         eval_transforms=rotated_eval_transforms,
         predict=predict_objects,
         annotations=("polygons", "rotated_class_labels", "rotated_difficult"),
+        label_column="objects",
         min_side=0,
     ),
     "semantic_segmentation": Task(
@@ -125,6 +130,7 @@ TASKS: dict[str, Task] = {
         eval_transforms=segmentation_eval_transforms,
         predict=predict_segments,
         annotations=("semantic_labels",),
+        label_column="mask",
         train_size="crop_size",
         eval_size=None,
         pads=("train",),
@@ -136,6 +142,7 @@ TASKS: dict[str, Task] = {
         eval_transforms=change_eval_transforms,
         predict=predict_changes,
         annotations=("change_labels",),
+        label_column="mask",
         counts_classes=False,
         train_size="crop_size",
         eval_size=None,

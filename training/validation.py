@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object, send_to_device
+from accelerate.utils import broadcast, gather_object, send_to_device
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
@@ -75,6 +75,7 @@ def validate(
     """
     kept = PredictedImages()
     network = whole_network(accelerator, model)
+    share_statistics(accelerator, network)
     network.eval()
     shown = tqdm(
         loader,
@@ -95,6 +96,19 @@ def validate(
         return {}, kept
     evaluator.merge(states)
     return evaluator.compute(), kept
+
+
+def share_statistics(accelerator: Accelerator, network: nn.Module) -> None:
+    """Give every process the running statistics of the main one, which are those that are saved.
+
+    On CPUs each process gathers its own in training, and would measure another network; training
+    does not change, as DDP begins each forward pass with those of the main process.
+    """
+    if accelerator.num_processes == 1:
+        return
+    for module in network.modules():
+        if getattr(module, "track_running_stats", False):
+            broadcast(list(module.buffers(recurse=False)))
 
 
 @torch.no_grad()

@@ -7,11 +7,13 @@ import torch
 from mtp_hf.dataset_scripts.class_names import EUROSAT_CLASSES, LOVEDA_CLASSES
 from mtp_hf.training.finetuning_data import (
     check_data_root,
+    check_labelled,
     evaluation_loader,
     find_class_names,
     limit_rows,
     make_source,
     open_rows,
+    rows_to_train_on,
     train_loader,
 )
 from mtp_hf.training.recipe import load_recipe
@@ -40,6 +42,8 @@ def recipe_of(tmp_path, monkeypatch):
 
 def _source(recipe, part="train", *, augment=True):
     rows = open_rows(recipe, part)
+    if augment:
+        rows = rows_to_train_on(recipe, rows)
     return make_source(recipe, rows, find_class_names(recipe, rows), augment=augment)
 
 
@@ -135,3 +139,29 @@ def test_limits_take_the_first_rows(recipe_of):
     assert len(limit_rows(rows, None, 7, 3)) == 3
     assert limit_rows(rows, None) is rows
     assert len(limit_rows(rows, 10_000)) == len(rows)
+
+
+def test_images_to_train_on_without_labels_are_refused(recipe_of):
+    recipe = recipe_of("semantic_segmentation", "data.train=train+test")
+    rows = open_rows(recipe, "train")
+    expected = rf"split 'train\+test': 3 of {len(rows)} images have no labels \(mask is null\)"
+    with pytest.raises(ValueError, match=expected):
+        check_labelled(recipe, rows, "train+test")
+    check_labelled(recipe, open_rows(recipe, "validation"), "validation")
+
+
+@pytest.mark.parametrize("task", ["horizontal_detection", "rotated_detection"])
+def test_a_split_without_any_object_is_refused(recipe_of, task):
+    recipe = recipe_of(task, "data.train=validation")
+    rows = open_rows(recipe, "train")
+    with pytest.raises(ValueError, match="split 'validation': none of 1 images has an object"):
+        check_labelled(recipe, rows, "validation")
+    with pytest.raises(ValueError, match="split 'validation': none of 1 rows can be trained on"):
+        rows_to_train_on(recipe, rows)
+
+
+def test_a_data_set_of_another_task_is_refused(recipe_of):
+    recipe = recipe_of("scene_classification")
+    rows = open_rows(recipe, "train").rename_column("label", "kind")
+    with pytest.raises(ValueError, match="task=scene_classification: expected a column 'label'"):
+        check_labelled(recipe, rows, "train")

@@ -5,12 +5,14 @@ import functools
 
 import pytest
 import torch
+from accelerate import Accelerator
 from torch import nn
 
 from mtp_hf.metrics.pretraining import PretrainingEvaluator
 from mtp_hf.training.loaders import class_names, load_sources, validation_loader
 from mtp_hf.training.pretraining_run import predict_images
-from mtp_hf.training.validation import predict_batch, validate
+from mtp_hf.training.validation import predict_batch, share_statistics, validate
+from tests.training.process_group import run_processes
 
 _validate = functools.partial(validate, predict=predict_images)
 
@@ -150,3 +152,20 @@ class NoScores:
 
     def compute(self):
         return {}
+
+
+def _shared_statistics():
+    """Statistics of this process after two norms were filled with its number."""
+    accelerator = Accelerator()
+    network = nn.Sequential(nn.BatchNorm2d(2), nn.BatchNorm2d(3, track_running_stats=False))
+    for value in network[0].buffers():
+        value.fill_(accelerator.process_index + 5)
+    share_statistics(accelerator, network)
+    return {name: value.tolist() for name, value in network.named_buffers()}
+
+
+def test_every_process_measures_with_the_statistics_that_are_saved():
+    first, second = run_processes(_shared_statistics)
+    assert first["0.running_mean"] == [5.0, 5.0]
+    assert first["0.num_batches_tracked"] == 5
+    assert first == second
