@@ -161,6 +161,13 @@ def test_an_encoder_of_another_size_gives_its_tables_interpolated(run, capsys, c
         ("scene_classification", ["--init", "/nowhere/x.pth"], "no such file or folder"),
         ("scene_classification", ["model.head.width=3"], "model.head.*width"),
         ("scene_classification", ["schedule.epochs=2"], "epochs or steps, one of the two"),
+        ("semantic_segmentation", ["data.train=test"], "'test': 3 of 3 images have no labels"),
+        ("horizontal_detection", ["data.train=validation"], "none of 1 images has an object"),
+        ("horizontal_detection", ["data.evaluate=validation"], "none of 1 images has an object"),
+        ("rotated_detection", ["data.evaluate=validation"], "none of 1 images has an object"),
+        ("scene_classification", ["data.train=train[:0]"], "train\\[:0\\].*corresponds to no data"),
+        ("scene_classification", ["data.evaluate=train[:0]"], "corresponds to no data"),
+        ("scene_classification", ["optimizer.lr=1.0e30"], "non-finite (loss|gradient) at step"),
     ],
 )
 def test_what_cannot_work_stops_with_a_message(run, capsys, tmp_path, task, arguments, message):
@@ -168,6 +175,28 @@ def test_what_cannot_work_stops_with_a_message(run, capsys, tmp_path, task, argu
     assert "Traceback" not in text
     assert re.search(message, text.replace("\n", " ")), text
     assert not (tmp_path / "run" / "model").exists()
+
+
+@pytest.mark.parametrize(
+    ("task", "other"),
+    [
+        ("scene_classification", "semantic_segmentation"),
+        ("semantic_segmentation", "change_detection"),
+        ("horizontal_detection", "scene_classification"),
+    ],
+)
+def test_a_folder_of_another_data_set_is_refused_naming_both(run, capsys, roots, task, other):
+    text = _message(capsys, lambda: run(task, f"data.root={roots[other]}"))
+    builder = TASK_VALUES[task][0]["builder"]
+    assert "Traceback" not in text
+    assert f"data.root={roots[other]} holds no {builder}" in text.replace("\n", " ")
+
+
+def test_a_run_goes_on_with_its_own_recipe_only(run, capsys):
+    folder = run("scene_classification", "--max_steps", 2)
+    given = ["--resume", "latest", "--output", str(folder), "optimizer.lr=0.5"]
+    text = _message(capsys, lambda: main(given))
+    assert "made by another recipe; changed: optimizer.lr: 0.001 -> 0.5" in text
 
 
 def test_a_head_of_other_classes_is_refused_naming_both(run, capsys):
