@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from accelerate.logging import get_logger
+from accelerate.utils import DistributedType
 from transformers import PreTrainedModel
 
 from mtp_hf.data.batch_mix import BatchMix
@@ -95,6 +96,8 @@ class FinetuningRun(TrainingRun[FinetuneRecipe]):
         if self.recipe.model.freeze_backbone:
             freeze_backbone(network)
         if self.recipe.model.lora_rank:
+            if self.accelerator.distributed_type == DistributedType.FSDP:
+                raise ValueError("model.lora_rank does not go with FSDP; launch with DDP")
             add_low_rank_updates(network.backbone, self.recipe.model.lora_rank)
         return network
 

@@ -90,6 +90,14 @@ def test_the_best_model_and_what_it_reached_are_written(tmp_path, folder):
     assert 'mtp_hf.predict("best", image)' in (folder.path / "best" / "README.md").read_text()
 
 
+def test_a_metric_that_is_not_defined_is_written_as_null(tmp_path, folder):
+    recipe, network, facts = make_finetuned(tmp_path, "rotated_detection")
+    undefined = {**facts.metrics, "ap50": float("nan")}
+    write_best(recipe, folder, network, dataclasses.replace(facts, metrics=undefined))
+    assert folder.read_metrics()["best"] == {"step": 4, "ap50": None}
+    assert (folder.path / "best" / "model.safetensors").is_file()
+
+
 def test_a_model_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
     recipe, network, facts = make_finetuned(tmp_path, "scene_classification")
     before = (tmp_path / "model" / "README.md").read_text()
