@@ -6,6 +6,7 @@ key stops, and the resolved recipe, saved with every run, loads again to an equa
 """
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -124,13 +125,18 @@ def without_paths(recipe: AnyRecipe) -> AnyRecipe:
     names = {
         field: Path(path).name
         for field in ("init", "init_decoder")
-        if (path := getattr(recipe.model, field, None)) and Path(path).expanduser().exists()
+        if (path := getattr(recipe.model, field, None)) and not _is_hub_id(path)
     }
     return dataclasses.replace(
         recipe,
         data=dataclasses.replace(recipe.data, root=root),
         model=dataclasses.replace(recipe.model, **names),
     )
+
+
+def _is_hub_id(name: str) -> bool:
+    is_name = re.fullmatch(r"[\w.-]+/[\w.-]+", name) and not name.startswith(".")
+    return bool(is_name) and not Path(name).exists()
 
 
 def check_same_training(recipe: CommonRecipe, saved: Path) -> list[str]:

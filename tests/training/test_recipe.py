@@ -199,6 +199,14 @@ def test_a_published_recipe_names_no_folder_of_the_machine():
     assert without_paths(load_recipe("pretrain/demo")).data.root == "demo"
 
 
+def test_a_published_recipe_keeps_the_hub_id_it_started_from(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = ["model.init=mtp/vit-b-rvsa"]
+    assert without_paths(load_recipe("pretrain/demo", overrides=given)).model.init == given[0][11:]
+    (tmp_path / "mtp" / "vit-b-rvsa").mkdir(parents=True)  # a folder of this name is meant
+    assert without_paths(load_recipe("pretrain/demo", overrides=given)).model.init == "vit-b-rvsa"
+
+
 def test_a_file_that_is_not_yaml_is_named(tmp_path):
     (tmp_path / "broken.yaml").write_text("data: {root: [")
     with pytest.raises(ValueError, match=r"broken\.yaml: not YAML"):
