@@ -165,6 +165,7 @@ def test_the_examples_run_from_the_hub(published):
             assert found.shape == (256, 256)
 
 
+@pytest.mark.slow  # five processes that import everything
 def test_the_examples_without_the_package_run_from_the_hub(published, tmp_path):
     _, environment = published
     script = ""
