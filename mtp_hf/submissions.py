@@ -29,6 +29,21 @@ DOTA_TASKS = {"dota_task1.zip": "Task1", "dota_task2.zip": "Task2"}
 _DATE = (1980, 1, 1, 0, 0, 0)  # of files in archives: equal predictions give equal files
 
 
+def check_classes(kind: str, class_names: Sequence[str]) -> None:
+    """Check that a format takes the classes of a model, in their order.
+
+    Raises:
+        ValueError: it takes others.
+    """
+    classes = FORMATS[kind][0]
+    spelled = [[spelling(name) for name in each] for each in classes or ()]
+    if classes and [spelling(name) for name in class_names] not in spelled:
+        raise ValueError(
+            f"format {kind}: the model has the classes {', '.join(class_names)}; expected"
+            f" {' or '.join(', '.join(each) for each in classes)}"
+        )
+
+
 def write_submission(
     kind: str, records: Iterable[Record], class_names: Sequence[str], folder: Path
 ) -> list[Path]:
@@ -47,14 +62,8 @@ def write_submission(
         ValueError: the format takes other classes, or other predictions.
     """
     images = list(records)
-    classes, needed, write = FORMATS[kind]
-    if classes and [spelling(name) for name in class_names] not in [
-        [spelling(name) for name in each] for each in classes
-    ]:
-        raise ValueError(
-            f"format {kind}: the model has the classes {', '.join(class_names)}; expected"
-            f" {' or '.join(', '.join(each) for each in classes)}"
-        )
+    check_classes(kind, class_names)
+    _, needed, write = FORMATS[kind]
     for record in images:
         found = {"map"} & record.keys() or {
             key for each in record.get("objects", ()) for key in each

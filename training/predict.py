@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 from mtp_hf.data.collate import Collate
 from mtp_hf.detections import TILE_NMS_IOU, box_name, merge_detections, shift_detections
 from mtp_hf.prediction_pictures import draw_prediction
-from mtp_hf.submissions import FORMATS, write_submission
+from mtp_hf.submissions import FORMATS, check_classes, write_submission
 from mtp_hf.training.augmented_prediction import predict_augmented
 from mtp_hf.training.finetune_schema import FinetuneRecipe
 from mtp_hf.training.finished_models import class_names_of, find_model, load_network
@@ -74,6 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if (args.images is None) == (args.split is None):
             raise ValueError("say what to predict: --images FOLDER, or --split of the data set")
         names = class_names_of(model, recipe)
+        if args.format != "none":
+            check_classes(args.format, names)  # before hours of work for nothing
         if args.images:
             pairs = recipe.task == "change_detection"
             sources = folder_sources(args.images, pairs=pairs)

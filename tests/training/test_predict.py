@@ -101,6 +101,15 @@ def test_maps_are_written_for_the_server(models, photographs, tmp_path):
     assert (out / "loveda.zip").is_file()
 
 
+def test_a_format_of_other_classes_is_refused_before_any_image_is_predicted(
+    models, photographs, tmp_path
+):
+    given = ["--model", str(models["semantic_segmentation"]), "--images", str(photographs)]
+    text = message(*given, "--output", tmp_path / "out", "--format", "fair1m")
+    assert "format fair1m: the model has the classes background" in text
+    assert not (tmp_path / "out").exists()
+
+
 def test_pairs_come_from_two_folders(models, photographs, tmp_path):
     pairs = tmp_path / "pairs"
     for name in ("A", "B"):
