@@ -176,14 +176,16 @@ class Raster:
             self._first_row = top
         decoded_to = self._first_row + self._rows.shape[1]
         if bottom > decoded_to:
-            kept = self._rows[:, top - self._first_row :]  # none where there is a gap
-            first = top + kept.shape[1]
-            if self._rows.shape[1] != bottom - top:
+            num_kept = max(0, decoded_to - top)  # none where there is a gap
+            if self._rows.shape[1] == bottom - top:
+                _move_to_front(self._rows, num_kept)
+            else:
+                kept = self._rows[:, self._rows.shape[1] - num_kept :]
                 self._rows = np.empty((len(bands), bottom - top, self.width), self.dtype)
-            self._rows[:, : kept.shape[1]] = kept
+                self._rows[:, :num_kept] = kept
             self._first_row = top
-            missing = Window(0, first, self.width, bottom - first)
-            self._read_file(missing, bands, self._rows[:, kept.shape[1] :])
+            missing = Window(0, top + num_kept, self.width, bottom - top - num_kept)
+            self._read_file(missing, bands, self._rows[:, num_kept:])
         return self._rows[:, top - self._first_row : bottom - self._first_row]
 
     def _read_file(self, window: Window, bands: tuple[int, ...], out: np.ndarray) -> None:
@@ -276,6 +278,14 @@ class Raster:
             kind = "no image" if isinstance(error, UnidentifiedImageError) else "damaged"
             cause = error.__cause__ or error
             raise AnnotationError(f"{self.path}: the image file is {kind} ({cause})") from None
+
+
+def _move_to_front(rows: np.ndarray, num_kept: int) -> None:
+    """Move the last rows of (C, rows, W) to the front; at once, numpy would copy them all."""
+    step = rows.shape[1] - num_kept
+    for row in range(0, num_kept, max(1, step)):
+        end = min(row + step, num_kept)
+        rows[:, row:end] = rows[:, row + step : end + step]
 
 
 @contextlib.contextmanager
