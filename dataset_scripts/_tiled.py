@@ -49,7 +49,7 @@ class TilesConfig(FilesConfig):
     """
 
     tile_size: int = 256
-    rows_at_once: ClassVar[int | None] = 4  # rows hold their pictures; one may have megabytes
+    rows_at_once: ClassVar[int | None] = 2  # rows hold their pictures, of megabytes
 
     def check_options(self) -> None:
         """Refuse tiles that cannot be cut."""
