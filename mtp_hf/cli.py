@@ -18,7 +18,7 @@ COMMANDS = {
         "make the masks of SOTA-RBB from the rotated boxes of DOTA-2.0",
     ),
     "push": ("mtp_hf.hub.push_command", "push a finished run to the Hub"),
-    "submit": ("mtp_hf.submission_command", "check a file before it goes to a test server"),
+    "submit": ("mtp_hf.submissions.command", "check a file before it goes to a test server"),
 }
 
 

@@ -17,7 +17,7 @@ from mtp_hf.modeling.convert_internimage import INTERNIMAGE_TABLE
 from mtp_hf.modeling.convert_mtp_checkpoint import VIT_RVSA_TABLE, load_original_weights
 from mtp_hf.modeling.modeling_mtp import MTPForPreTraining
 from mtp_hf.modeling.modeling_vit_rvsa import ViTRVSABackbone
-from mtp_hf.training.recipe_schema import Recipe
+from mtp_hf.training.pretrain_schema import Recipe
 
 # Backbone -> names in files of the original.
 ORIGINAL_TABLES = {"mtp_vit_rvsa": VIT_RVSA_TABLE, "mtp_internimage": INTERNIMAGE_TABLE}

@@ -15,16 +15,16 @@ from mtp_hf.dataset_scripts.demo import example_picture
 from mtp_hf.hub.bundle import BEST, MODEL, save_with_code
 from mtp_hf.hub.card import EXAMPLE_FILE, markdown_table
 from mtp_hf.hub.finetuned_card import TASKS_ON_HUB, FinetunedFacts, render_finetuned_card
-from mtp_hf.metric_plots import plot_class_bars, plot_confusion, plot_precision_recall
 from mtp_hf.metrics.finetuning import HEADLINES, headline
 from mtp_hf.metrics.tables import flatten_metrics
-from mtp_hf.plots import plot_losses
-from mtp_hf.task_pictures import draw_predictions
 from mtp_hf.training.finetune_schema import FinetuneRecipe
-from mtp_hf.training.finetuned_facts import evaluation_processor
+from mtp_hf.training.finetuning_card import evaluation_processor
 from mtp_hf.training.low_rank import plain_network
 from mtp_hf.training.run_folder import RunFolder
 from mtp_hf.training.validation import PredictedImages
+from mtp_hf.visualize.loss_curves import plot_losses
+from mtp_hf.visualize.metric_plots import plot_class_bars, plot_confusion, plot_precision_recall
+from mtp_hf.visualize.task_sheets import draw_predictions
 
 PREDICTIONS, CONFUSION, CURVES = "predictions.png", "confusion.png", "curves.png"
 # Picture -> title on the card; predictions stay at home, for they show the data set.

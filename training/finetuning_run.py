@@ -21,7 +21,7 @@ from mtp_hf.training.architectures import build_network
 from mtp_hf.training.augmented_prediction import predict_augmented
 from mtp_hf.training.batch_mixing import make_mix, mix_batch
 from mtp_hf.training.finetune_schema import FinetuneRecipe
-from mtp_hf.training.finetuned_facts import gather_facts
+from mtp_hf.training.finetuning_card import gather_facts
 from mtp_hf.training.finetuning_data import (
     check_labelled,
     evaluation_loader,

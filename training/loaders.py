@@ -21,7 +21,7 @@ from mtp_hf.data.transforms import pretraining_eval_transforms, pretraining_trai
 from mtp_hf.dataset_scripts.demo import demo_root
 from mtp_hf.dataset_scripts.loading import load_dataset
 from mtp_hf.dataset_scripts.samrs import SAMRS_CLASSES
-from mtp_hf.training.recipe_schema import DEMO_ROOT, Recipe
+from mtp_hf.training.pretrain_schema import DEMO_ROOT, Recipe
 from mtp_hf.training.recipe_sections import micro_batch_sizes
 
 

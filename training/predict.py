@@ -19,12 +19,11 @@ from tqdm.auto import tqdm
 
 from mtp_hf.data.collate import Collate
 from mtp_hf.detections import TILE_NMS_IOU, box_name, merge_detections, shift_detections
-from mtp_hf.prediction_pictures import draw_prediction
-from mtp_hf.submissions import FORMATS, check_classes, write_submission
+from mtp_hf.submissions.writing import FORMATS, check_classes, write_submission
 from mtp_hf.training.augmented_prediction import predict_augmented
 from mtp_hf.training.finetune_schema import FinetuneRecipe
-from mtp_hf.training.finished_models import class_names_of, find_model, load_network
-from mtp_hf.training.model_command import add_model_arguments, read_recipe, user_errors
+from mtp_hf.training.inference_command import add_model_arguments, read_recipe, user_errors
+from mtp_hf.training.model_loading import class_names_of, find_model, load_network
 from mtp_hf.training.prediction_records import (
     MAPS_FOLDER,
     RESULTS_FILE,
@@ -48,6 +47,7 @@ from mtp_hf.training.recipe import recipe_to_yaml
 from mtp_hf.training.run_command import set_up_console
 from mtp_hf.training.tasks import find_task, make_transforms
 from mtp_hf.training.validation import predict_batch
+from mtp_hf.visualize.predictions import draw_prediction
 
 PICTURES_FOLDER = "pictures"
 EXAMPLES = """\

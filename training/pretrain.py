@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from mtp_hf.hub.push import PRETRAINING
 from mtp_hf.training.loaders import data_root
+from mtp_hf.training.pretrain_schema import Recipe
 from mtp_hf.training.pretraining_run import PretrainingRun
-from mtp_hf.training.recipe_schema import Recipe
 from mtp_hf.training.run_command import Script, make_parser, run_script
 
 EXAMPLES = """\

@@ -12,8 +12,8 @@ from mtp_hf.modeling.modeling_mtp import MTPForPreTraining
 from mtp_hf.training.build_model import build_model, start_backbone
 from mtp_hf.training.loaders import class_names, load_sources, train_loader, validation_loader
 from mtp_hf.training.loop import Inputs
-from mtp_hf.training.recipe_schema import Recipe
-from mtp_hf.training.results import (
+from mtp_hf.training.pretrain_schema import Recipe
+from mtp_hf.training.pretraining_results import (
     describe_network,
     metric_words,
     results_text,

@@ -1,8 +1,9 @@
 """Reading a recipe: find the YAML file, choose a row, apply overrides, check; and writing it back.
 
-Order of precedence: the defaults of `recipe_schema.py`, the body of the file, the chosen row of
-`results:`, then `dotted.key=value` of the command line. Nothing else overrides anything, an unknown
-key stops, and the resolved recipe, saved with every run, loads again to an equal recipe.
+Order of precedence: the defaults of `pretrain_schema.py` and `finetune_schema.py`, the body of the
+file, the chosen row of `results:`, then `dotted.key=value` of the command line. Nothing else
+overrides anything, an unknown key stops, and the resolved recipe, saved with every run, loads again
+to an equal recipe.
 """
 
 import dataclasses
@@ -14,7 +15,7 @@ from typing import Any
 import yaml
 
 from mtp_hf.training.finetune_schema import FinetuneRecipe, check_finetune_recipe
-from mtp_hf.training.recipe_schema import DEMO_ROOT, Recipe, check_recipe
+from mtp_hf.training.pretrain_schema import DEMO_ROOT, Recipe, check_recipe
 from mtp_hf.training.recipe_sections import CommonRecipe
 from mtp_hf.training.strict_dataclass import build_dataclass, merge, parse_override, unknown_name
 

@@ -21,7 +21,7 @@ from mtp_hf.training.agreement import on_main_process
 from mtp_hf.training.augmented_prediction import predict_augmented
 from mtp_hf.training.durable_files import write_durably
 from mtp_hf.training.finetune_schema import FinetuneRecipe
-from mtp_hf.training.finetuned_facts import gather_facts
+from mtp_hf.training.finetuning_card import gather_facts
 from mtp_hf.training.finetuning_data import (
     evaluation_loader,
     find_class_names,
@@ -30,9 +30,9 @@ from mtp_hf.training.finetuning_data import (
     open_rows,
 )
 from mtp_hf.training.finetuning_results import class_lists, draw_results
-from mtp_hf.training.finished_models import find_model, load_network
+from mtp_hf.training.inference_command import add_model_arguments, read_recipe, user_errors
 from mtp_hf.training.loop import Inputs
-from mtp_hf.training.model_command import add_model_arguments, read_recipe, user_errors
+from mtp_hf.training.model_loading import find_model, load_network
 from mtp_hf.training.processes import TIMEOUT, main_process_first, set_up_cpu, wait_patiently
 from mtp_hf.training.run_command import set_up_console
 from mtp_hf.training.tasks import find_task

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mtp_hf.datasets_command.arguments import add_options, read_options
-from mtp_hf.datasets_command.fair1m_xml import export_fair1m_xml
 from mtp_hf.datasets_command.original_exports import (
     export_dior_coco,
     export_loveda_labels,
@@ -14,6 +13,7 @@ from mtp_hf.datasets_command.original_exports import (
     export_xview_coco,
 )
 from mtp_hf.datasets_command.source import parse_source
+from mtp_hf.submissions.fair1m_xml import export_fair1m_xml
 
 # Kind -> function from a data set, the data set (with its config if there is but one), about.
 FROM_SETS = {

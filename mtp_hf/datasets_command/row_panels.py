@@ -12,11 +12,11 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco
 
-from mtp_hf.class_colors import default_palette
 from mtp_hf.datasets_command.families import CHANGE, CLASSIFICATION, IGNORED, SAMRS, Family
 from mtp_hf.datasets_command.pictures import is_band_list, open_picture
 from mtp_hf.datasets_command.row_summary import object_boxes
-from mtp_hf.drawing import (
+from mtp_hf.visualize.class_colors import default_palette
+from mtp_hf.visualize.drawing import (
     Color,
     NamePlates,
     draw_boxes,
@@ -24,7 +24,7 @@ from mtp_hf.drawing import (
     overlay_masks,
     overlay_semantic_map,
 )
-from mtp_hf.visualize import ALPHA, MAX_NAMES, class_colors
+from mtp_hf.visualize.samples import ALPHA, MAX_NAMES, class_colors
 
 BACKGROUNDS = ("background", "unchanged")  # names of a class 0 that stays clear in maps
 CHANGE_COLORS: list[Color] = [(255, 255, 0)]

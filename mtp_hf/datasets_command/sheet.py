@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from mtp_hf.class_colors import default_palette
 from mtp_hf.dataset_scripts._builder import FilesBuilder
 from mtp_hf.datasets_command.families import Family
 from mtp_hf.datasets_command.row_panels import Panels
-from mtp_hf.drawing import load_font
-from mtp_hf.visualize import draw_legend
+from mtp_hf.visualize.class_colors import default_palette
+from mtp_hf.visualize.drawing import load_font
+from mtp_hf.visualize.samples import draw_legend
 
 MARGIN_PX = 8
 TITLE_PX = 22

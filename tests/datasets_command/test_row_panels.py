@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mtp_hf.class_colors import default_palette
 from mtp_hf.dataset_scripts._rle import encode_mask
 from mtp_hf.datasets_command.families import Family
 from mtp_hf.datasets_command.pictures import PictureError
 from mtp_hf.datasets_command.row_panels import CHANGE_COLORS, draw_row
+from mtp_hf.visualize.class_colors import default_palette
 from tests.datasets_command.made_sets import objects_of, picture_row, write_map
 
 NAMES = ("plane", "ship", "harbor")

@@ -8,7 +8,7 @@ from PIL import Image
 
 from mtp_hf.data.collate import Collate, normalize_images
 from mtp_hf.training.architectures import build_network
-from mtp_hf.training.finetuned_facts import gather_facts
+from mtp_hf.training.finetuning_card import gather_facts
 from mtp_hf.training.finetuning_results import write_model
 from mtp_hf.training.recipe import load_recipe
 from mtp_hf.training.tasks import find_task, make_transforms

@@ -71,7 +71,7 @@ def _command_line(arguments, console, datasets_cache):
         os.dup2(file.fileno(), 2)
     import datasets
 
-    from mtp_hf.training import results
+    from mtp_hf.training import pretraining_results as results
     from mtp_hf.training.pretrain import main
 
     datasets.config.HF_DATASETS_CACHE = datasets_cache

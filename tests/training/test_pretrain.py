@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from mtp_hf.modeling.modeling_mtp import MTPForPreTraining
-from mtp_hf.training import loaders, results
+from mtp_hf.training import loaders, pretraining_results
 from mtp_hf.training.pretrain import main, parse_arguments
 from mtp_hf.training.recipe import load_recipe
 from mtp_hf.training.run_command import output_folder, resolve_recipe
@@ -33,8 +33,8 @@ FAST = [
 @pytest.fixture(autouse=True)
 def _no_pictures(monkeypatch):
     """Pictures take longer than tiny runs; the run through the launcher draws them."""
-    monkeypatch.setattr(results, "plot_losses", lambda *args: None)
-    monkeypatch.setattr(results, "draw_comparison", lambda *args: None)
+    monkeypatch.setattr(pretraining_results, "plot_losses", lambda *args: None)
+    monkeypatch.setattr(pretraining_results, "draw_comparison", lambda *args: None)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 from huggingface_hub import ModelCard
 from transformers import AutoBackbone
 
-from mtp_hf.training import results
+from mtp_hf.training import pretraining_results
 from mtp_hf.training.pretrain import main, parse_arguments
 from mtp_hf.training.run_command import publisher_of, resume_command
 from mtp_hf.training.run_folder import RunFolder
@@ -24,8 +24,8 @@ COMMITS = r"POST /api/models/.*/commit/"
 @pytest.fixture(autouse=True)
 def _no_pictures(monkeypatch):
     """Pictures take longer than tiny runs."""
-    monkeypatch.setattr(results, "plot_losses", lambda *args: None)
-    monkeypatch.setattr(results, "draw_comparison", lambda *args: None)
+    monkeypatch.setattr(pretraining_results, "plot_losses", lambda *args: None)
+    monkeypatch.setattr(pretraining_results, "draw_comparison", lambda *args: None)
 
 
 @pytest.fixture

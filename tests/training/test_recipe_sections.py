@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from mtp_hf.training.recipe_schema import Data, Recipe, Source, check_recipe
+from mtp_hf.training.pretrain_schema import Data, Recipe, Source, check_recipe
 from mtp_hf.training.recipe_sections import Schedule, check_sections, micro_batch_sizes
 
 

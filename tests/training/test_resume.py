@@ -13,7 +13,7 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState, GradientState, PartialState
 
-from mtp_hf.training import loop, results, run_log, validation
+from mtp_hf.training import loop, pretraining_results, run_log, validation
 from mtp_hf.training.checkpoints import find_checkpoint
 from mtp_hf.training.pretrain import main
 from mtp_hf.training.run_log import read_log
@@ -34,8 +34,8 @@ FAST = [
 
 @pytest.fixture(autouse=True)
 def _no_pictures(monkeypatch):
-    monkeypatch.setattr(results, "plot_losses", lambda *args: None)
-    monkeypatch.setattr(results, "draw_comparison", lambda *args: None)
+    monkeypatch.setattr(pretraining_results, "plot_losses", lambda *args: None)
+    monkeypatch.setattr(pretraining_results, "draw_comparison", lambda *args: None)
 
 
 @pytest.fixture
@@ -50,8 +50,8 @@ def finished(samrs_root, datasets_cache, tmp_path_factory):
     folder = tmp_path_factory.mktemp("finished") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("datasets.config.HF_DATASETS_CACHE", datasets_cache)
-        patch.setattr(results, "plot_losses", lambda *args: None)
-        patch.setattr(results, "draw_comparison", lambda *args: None)
+        patch.setattr(pretraining_results, "plot_losses", lambda *args: None)
+        patch.setattr(pretraining_results, "draw_comparison", lambda *args: None)
         options = [f"data.root={samrs_root}", "evaluation.every=2", "evaluation.before=true"]
         main([*TINY_MODEL, *FAST, *options, "--output", str(folder)])
     return folder
@@ -345,7 +345,7 @@ def _one_of_two(datasets_cache, commands, signalled_at):
         Exit status of each, None for a normal end.
     """
     datasets.config.HF_DATASETS_CACHE = datasets_cache
-    results.plot_losses = results.draw_comparison = lambda *args: None
+    pretraining_results.plot_losses = pretraining_results.draw_comparison = lambda *args: None
     original, codes = loop.train_step, []
 
     def signalled(prepared, batches, recipe, window, step):
