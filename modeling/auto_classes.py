@@ -4,7 +4,9 @@ As with its own, `from_pretrained` finds the model class by the type of the conf
 """
 
 from collections import OrderedDict
+from typing import Any
 
+from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.models.auto.auto_factory import (
     _BaseAutoModelClass,
     _LazyAutoMapping,
@@ -33,3 +35,15 @@ class AutoModelForChangeDetection(_BaseAutoModelClass):
 AutoModelForChangeDetection = auto_class_update(  # type: ignore[misc]
     AutoModelForChangeDetection, head_doc="change detection"
 )
+
+
+def register_model(
+    auto_class: Any, config: type[PreTrainedConfig], model: type[PreTrainedModel]
+) -> None:
+    """Let an Auto class of transformers load a model, and its pipelines know it.
+
+    The pipelines of objects and masks look into the table of names behind the Auto class, where
+    `register` adds nothing, and log an error about every model that is not there.
+    """
+    auto_class.register(config, model, exist_ok=True)
+    auto_class._model_mapping._model_mapping[config.model_type] = model.__name__

@@ -57,3 +57,15 @@ def check_map_strides(backbone_config: object, strides: Sequence[int], reader: s
             f"the backbone makes maps of strides {list(found)}, but {reader} reads maps "
             f"of strides {list(strides)}"
         )
+
+
+def check_windows(window: int | None, stride: int | None) -> None:
+    """Refuse sliding windows that leave pixels out, or half of their description.
+
+    Raises:
+        ValueError: one of the two is missing, or not 1 <= stride <= window.
+    """
+    if (window is None) != (stride is None):
+        raise ValueError(f"test_window={window} and test_stride={stride}: give both or none")
+    if window is not None and stride is not None and not 1 <= stride <= window:
+        raise ValueError(f"test_stride={stride}; expected 1 to test_window={window}")

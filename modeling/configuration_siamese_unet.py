@@ -4,7 +4,7 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
-from .configuration_checks import reject_unknown_keys
+from .configuration_checks import check_windows, reject_unknown_keys
 from .configuration_internimage import InternImageConfig  # noqa: F401  (registers the backbone)
 from .configuration_vit_rvsa import ViTRVSAConfig  # noqa: F401  (registers the default backbone)
 
@@ -17,6 +17,9 @@ class SiameseUNetConfig(PreTrainedConfig):
         backbone_config: Backbone with four maps; by default ViT-B + RVSA without pyramid.
         hidden_sizes: Channels of the four blocks of the decoder, in the order in which they run.
         dropout: Probability that a channel is dropped before the classifier.
+        test_window: Side in pixels of the windows that a large image is predicted by, as measured;
+            None: whole.
+        test_stride: From one window to the next; with `test_window`.
         id2label: Names of the classes; by default `unchanged` and `changed`.
     """
 
@@ -32,6 +35,8 @@ class SiameseUNetConfig(PreTrainedConfig):
     backbone_config: dict | PreTrainedConfig | None = None
     hidden_sizes: list[int] | tuple[int, ...] = (512, 256, 128, 64)
     dropout: float | int = 0.1
+    test_window: int | None = None
+    test_stride: int | None = None
 
     def __post_init__(self, **kwargs: object) -> None:
         reject_unknown_keys(self, kwargs)
@@ -41,9 +46,10 @@ class SiameseUNetConfig(PreTrainedConfig):
         super().__post_init__(**kwargs)
 
     def validate_architecture(self) -> None:
-        """Refuse a decoder that has not four blocks."""
+        """Refuse a decoder that has not four blocks, and windows that leave pixels out."""
         if len(self.hidden_sizes) != 4:
             raise ValueError(f"hidden_sizes {self.hidden_sizes}: expected four")
+        check_windows(self.test_window, self.test_stride)
 
 
 AutoConfig.register("mtp_siamese_unet", SiameseUNetConfig, exist_ok=True)

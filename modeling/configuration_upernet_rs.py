@@ -4,7 +4,7 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
-from .configuration_checks import reject_unknown_keys
+from .configuration_checks import check_windows, reject_unknown_keys
 from .configuration_internimage import InternImageConfig  # noqa: F401  (registers the backbone)
 from .configuration_vit_rvsa import ViTRVSAConfig  # noqa: F401  (registers the backbone)
 
@@ -19,6 +19,9 @@ class UperNetRSConfig(PreTrainedConfig):
             256 without one (published pretraining).
         pool_scales: Sides, in cells, of the pooled maps.
         dropout: Probability that a channel is dropped before the classifier.
+        test_window: Side in pixels of the windows that a large image is predicted by, as measured;
+            None: whole.
+        test_stride: From one window to the next; with `test_window`.
     """
 
     model_type = "mtp_upernet"
@@ -32,12 +35,18 @@ class UperNetRSConfig(PreTrainedConfig):
     hidden_size: int | None = None
     pool_scales: list[int] | tuple[int, ...] = (1, 2, 3, 6)
     dropout: float | int = 0.1
+    test_window: int | None = None
+    test_stride: int | None = None
 
     def __post_init__(self, **kwargs: object) -> None:
         reject_unknown_keys(self, kwargs)
         super().__post_init__(**kwargs)
         if self.hidden_size is None:
             self.hidden_size = 256 if self.backbone_config is None else 512
+
+    def validate_architecture(self) -> None:
+        """Refuse windows that leave pixels out."""
+        check_windows(self.test_window, self.test_stride)
 
 
 AutoConfig.register("mtp_upernet", UperNetRSConfig, exist_ok=True)

@@ -7,16 +7,11 @@ B batch, C channels, H W feature size, K classes.
 Source: Xiao et al. 2018, section 3 (original spec 2.3).
 """
 
-from collections.abc import Iterator, Sequence
-
 import torch
 from torch import nn
 
 from .layers_conv import ConvNormReLU
-
-
-def _resize(x: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
-    return nn.functional.interpolate(x, size=list(size), mode="bilinear", align_corners=False)
+from .ops_label_maps import resize_bilinear
 
 
 class UPerNetDecoder(nn.Module):
@@ -49,17 +44,21 @@ class UPerNetDecoder(nn.Module):
         maps = [conv(x) for conv, x in zip(self.lateral_convs, features[:-1], strict=True)]
         maps.append(self._pool_pyramid(features[-1]))
         for level in range(len(maps) - 1, 0, -1):
-            maps[level - 1] = maps[level - 1] + _resize(maps[level], maps[level - 1].shape[-2:])
+            maps[level - 1] = maps[level - 1] + resize_bilinear(
+                maps[level], maps[level - 1].shape[-2:]
+            )
         outputs = [conv(x) for conv, x in zip(self.output_convs, maps[:-1], strict=True)]
         outputs.append(maps[-1])
         size = outputs[0].shape[-2:]
-        return self.fusion(torch.cat([outputs[0], *(_resize(x, size) for x in outputs[1:])], dim=1))
+        return self.fusion(
+            torch.cat([outputs[0], *(resize_bilinear(x, size) for x in outputs[1:])], dim=1)
+        )
 
     def _pool_pyramid(self, x: torch.Tensor) -> torch.Tensor:
         """Append pooled context to the coarsest map and reduce it to the hidden size."""
         size = x.shape[-2:]
         pooled = [
-            _resize(conv(nn.functional.adaptive_avg_pool2d(x, scale)), size)
+            resize_bilinear(conv(nn.functional.adaptive_avg_pool2d(x, scale)), size)
             for scale, conv in zip(self.pool_scales, self.pool_convs, strict=True)
         ]
         return self.pool_bottleneck(torch.cat([x, *pooled], dim=1))
@@ -96,48 +95,8 @@ class SegmentationClassifier(nn.Module):
         Returns:
             `loss_segmentation`, a scalar.
         """
-        logits = _resize(logits.float(), semantic_labels.shape[-2:])
+        logits = resize_bilinear(logits.float(), semantic_labels.shape[-2:])
         total = nn.functional.cross_entropy(
             logits, semantic_labels, ignore_index=255, reduction="sum"
         )
         return {"loss_segmentation": total / max(semantic_labels.numel(), 1)}
-
-    def predict(
-        self,
-        logits: torch.Tensor,
-        padded_size: tuple[int, int],
-        sizes: list[tuple[int, int]],
-        target_sizes: list[tuple[int, int]],
-    ) -> list[torch.Tensor]:
-        """Choose the best class of every pixel of the original images.
-
-        Args:
-            logits: (B, K, H, W).
-            padded_size: (height, width) of the network input.
-            sizes: Content (height, width) of each image in the padded input.
-            target_sizes: (height, width) of each map to return.
-
-        Returns:
-            B label maps int64 of their target sizes.
-        """
-        resized = self.resize_logits(logits, padded_size, sizes, target_sizes)
-        return [each.argmax(dim=0) for each in resized]
-
-    def resize_logits(
-        self,
-        logits: torch.Tensor,
-        padded_size: tuple[int, int],
-        sizes: list[tuple[int, int]],
-        target_sizes: list[tuple[int, int]],
-    ) -> Iterator[torch.Tensor]:
-        """Bring logits to the pixels of the original images; arguments as `predict`.
-
-        Yields:
-            For each image (K, height, width) float32.
-        """
-        logits = _resize(logits.float(), padded_size)
-        for image, (height, width), target in zip(logits, sizes, target_sizes, strict=True):
-            content = image[None, :, :height, :width]
-            if tuple(target) != (height, width):
-                content = _resize(content, target)
-            yield content[0]

@@ -5,11 +5,15 @@ Mean and standard deviation are in gray levels 0 to 255; there is no rescaling t
 Source: test pipeline of the original's scene classification (spec 3.1).
 """
 
+from typing import Any
+
 from torch import Tensor
 from torchvision.transforms.v2 import functional as tvf
-from transformers import AutoImageProcessor
+from transformers import AutoImageProcessor, BatchFeature
 from transformers.image_processing_backends import TorchvisionBackend
 from transformers.image_utils import PILImageResampling, SizeDict
+
+from .image_processing_mtp import check_range
 
 
 class ClassificationImageProcessor(TorchvisionBackend):
@@ -31,6 +35,14 @@ class ClassificationImageProcessor(TorchvisionBackend):
     do_center_crop = True
     do_rescale = False
     do_normalize = True
+
+    def _preprocess(  # type: ignore[override]
+        self, images: list[Tensor], **kwargs: Any
+    ) -> BatchFeature:
+        """Check the values of images (3, H, W) before they are resized."""
+        for image in images:
+            check_range(image)
+        return super()._preprocess(images, **kwargs)
 
     def center_crop(  # type: ignore[override]  # tensors, as the backend's own
         self, image: Tensor, size: SizeDict, **kwargs: object

@@ -76,7 +76,7 @@ class MTPImageProcessor(TorchvisionBackend):
         """Resize, normalise and pad images (3, H, W) with values 0 to 255."""
         originals = [_height_width(image) for image in images]
         for image in images:
-            _check_range(image)
+            check_range(image)
         if do_resize:
             box = (int(size.height or 0), int(size.width or 0))
             if self.keep_aspect_ratio:
@@ -133,6 +133,20 @@ def fitted_size(size: Size, box: Size) -> Size:
     return max(int(size[0] * factor + 0.5), 1), max(int(size[1] * factor + 0.5), 1)
 
 
+def check_range(image: Tensor) -> None:
+    """Refuse an image (C, H, W) of other values than gray levels, or without three colours.
+
+    Raises:
+        ValueError: no value of a float image is above 1, or the channels are not three.
+    """
+    if image.is_floating_point() and 0 < image.max() <= 1:
+        raise ValueError(
+            f"an image of {image.dtype} has no value above 1; expected gray levels from 0 to 255"
+        )
+    if image.shape[0] != 3:
+        raise ValueError(f"expected an RGB image, got one of {image.shape[0]} channels")
+
+
 def _convert(
     prediction: dict[str, Tensor], size: Size, target_size: Size, score_threshold: float
 ) -> dict[str, Tensor]:
@@ -168,15 +182,6 @@ def _resize(image: Tensor, size: Size) -> Tensor:
 def _canvas(sizes: list[Size], divisor: int) -> Size:
     height, width = (max(size[axis] for size in sizes) for axis in (0, 1))
     return -(-height // divisor) * divisor, -(-width // divisor) * divisor
-
-
-def _check_range(image: Tensor) -> None:
-    if image.is_floating_point() and 0 < image.max() <= 1:
-        raise ValueError(
-            f"an image of {image.dtype} has no value above 1; expected gray levels from 0 to 255"
-        )
-    if image.shape[0] != 3:
-        raise ValueError(f"expected an RGB image, got one of {image.shape[0]} channels")
 
 
 def _height_width(image: Tensor) -> Size:

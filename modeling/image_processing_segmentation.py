@@ -1,27 +1,25 @@
 """Images into the input of models that label pixels, and their output to label maps of the images.
 
 Arithmetic of `MTPImageProcessor`, but images are brought to a fixed size without keeping their
-aspect ratio, or with `do_resize=False` left as they are, and nothing is padded.
+aspect ratio, or with `do_resize=False` left as they are. Right and bottom are padded to multiples
+of 32, as in evaluation; post-processing takes the padding off.
 
     inputs = processor(images, return_tensors="pt")      # pixel_values, sizes, target_sizes
-    outputs = model(pixel_values=inputs["pixel_values"])
+    outputs = model(**inputs)
     maps = processor.post_process_semantic_segmentation(outputs, inputs["target_sizes"])
 
 Source: test pipelines of the original's segmentation and change detection (spec 3.4, 3.5).
 """
 
-from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812
 from transformers import AutoImageProcessor, BatchFeature
 
 from .image_processing_mtp import MTPImageProcessor
+from .image_sizes import Sizes, read_size, read_sizes
 from .modeling_outputs import DensePredictionOutput
-
-TargetSizes = Tensor | Sequence[Sequence[int]] | None
+from .ops_label_maps import resize_bilinear, resize_logits
 
 
 class SegmentationImageProcessor(MTPImageProcessor):
@@ -33,21 +31,22 @@ class SegmentationImageProcessor(MTPImageProcessor):
 
     size = {"height": 512, "width": 512}
     keep_aspect_ratio = False
-    do_pad = False
 
     def post_process_semantic_segmentation(
-        self, outputs: DensePredictionOutput, target_sizes: TargetSizes = None
+        self, outputs: DensePredictionOutput, target_sizes: Sizes | None = None
     ) -> list[Tensor]:
         """Choose the best class of every pixel, at the resolution of the images.
 
         Args:
-            outputs: With `logits` (B, K, h, w) of inputs without padding.
-            target_sizes: (height, width) of each image; default: of the logits.
+            outputs: With `logits` (B, K, h, w), and with `sizes` where inputs were padded:
+                `model(**inputs)` has them.
+            target_sizes: (height, width) of each image; default: of the inputs' contents, and of
+                the logits where the output does not know them.
 
         Returns:
             B label maps int64 of the target sizes.
         """
-        return _label_maps(outputs.logits, target_sizes)
+        return _label_maps(outputs, target_sizes)
 
 
 class ChangeDetectionImageProcessor(MTPImageProcessor):
@@ -55,7 +54,6 @@ class ChangeDetectionImageProcessor(MTPImageProcessor):
 
     size = {"height": 256, "width": 256}
     keep_aspect_ratio = False
-    do_pad = False
     model_input_names = ["pixel_values", "pixel_values_post", "sizes"]
 
     def __call__(  # type: ignore[override]
@@ -89,25 +87,30 @@ class ChangeDetectionImageProcessor(MTPImageProcessor):
         return inputs
 
     def post_process_change_detection(
-        self, outputs: DensePredictionOutput, target_sizes: TargetSizes = None
+        self, outputs: DensePredictionOutput, target_sizes: Sizes | None = None
     ) -> list[Tensor]:
         """Tell the class of every pixel, 1 = changed; as the post-processing of segmentation."""
-        return _label_maps(outputs.logits, target_sizes)
+        return _label_maps(outputs, target_sizes)
 
 
-def _label_maps(logits: Tensor | None, target_sizes: TargetSizes) -> list[Tensor]:
+def _label_maps(outputs: DensePredictionOutput, target_sizes: Sizes | None) -> list[Tensor]:
+    """Choose classes as `model.predict` does where the output knows the sizes of the inputs."""
+    logits = outputs.get("logits")
     if logits is None:
         raise ValueError("the output has no logits: it comes from another kind of model")
+    contents = outputs.get("sizes")
+    if contents is not None:
+        padded = read_size(outputs["padded_sizes"][0])
+        sizes = [read_size(size) for size in contents]
+        targets = read_sizes(target_sizes, sizes, "target_sizes")
+        return [each.argmax(dim=0) for each in resize_logits(logits, padded, sizes, targets)]
     if target_sizes is None:
         return list(logits.argmax(dim=1))
-    if len(target_sizes) != len(logits):
-        raise ValueError(f"{len(logits)} images but {len(target_sizes)} target_sizes")
-    maps = []
-    for each, (height, width) in zip(logits, target_sizes, strict=True):
-        size = (int(height), int(width))
-        resized = F.interpolate(each[None].float(), size, mode="bilinear", align_corners=False)
-        maps.append(torch.argmax(resized[0], dim=0))  # (K, h, w) -> (h, w)
-    return maps
+    targets = read_sizes(target_sizes, [(0, 0)] * len(logits), "target_sizes")
+    return [
+        resize_bilinear(each[None].float(), size)[0].argmax(dim=0)
+        for each, size in zip(logits, targets, strict=True)
+    ]
 
 
 # Under their own names instead of a config, as `MTPImageProcessor`.

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BackboneOutput
 
@@ -19,6 +18,7 @@ from .head_upernet import SegmentationClassifier
 from .image_sizes import Size, Sizes, read_size, read_sizes
 from .layers_initialization import init_layer, init_normal
 from .modeling_outputs import DensePredictionOutput
+from .ops_label_maps import resize_bilinear, resize_logits
 from .ops_sliding_windows import slide_windows
 
 
@@ -49,22 +49,35 @@ class DensePredictionModel(PreTrainedModel):
         )
 
     def make_output(
-        self, logits: Tensor, label_maps: Tensor | None, found: BackboneOutput
+        self,
+        logits: Tensor,
+        label_maps: Tensor | None,
+        found: BackboneOutput,
+        *,
+        pixel_values: Tensor,
+        sizes: Sizes | None,
     ) -> DensePredictionOutput:
-        """Compute the loss where there are labels.
+        """Compute the loss where there are labels, and keep what post-processing needs.
 
         Args:
             logits: (B, K, ., .).
             label_maps: (B, h, w) int64, 255 = ignore.
             found: Of the backbone.
+            pixel_values: The network input.
+            sizes: Content (height, width) of each image in it; None where nobody asks.
         """
         losses = None if label_maps is None else self.classifier.loss(logits, label_maps)
+        padded, contents = [read_size(pixel_values.shape[-2:])] * len(pixel_values), None
+        if sizes is not None:
+            contents = torch.tensor(read_sizes(sizes, padded))
         return DensePredictionOutput(
             loss=None if losses is None else torch.stack(list(losses.values())).sum(),
             logits=logits,
             hidden_states=found.hidden_states,
             attentions=found.attentions,
             losses=losses,
+            sizes=contents,
+            padded_sizes=None if contents is None else torch.tensor(padded),
         )
 
     @torch.no_grad()
@@ -114,19 +127,18 @@ class DensePredictionModel(PreTrainedModel):
         if window is None or stride is None:
             with torch.no_grad():
                 logits = self(*images, return_dict=True).logits
-            yield from self.classifier.resize_logits(logits, padded, contents, targets)
+            yield from resize_logits(logits, padded, contents, targets)
             return
         # One by one and without padding, so that windows end where an image ends.
         for index, (content, target) in enumerate(zip(contents, targets, strict=True)):
             inputs = tuple(x[index, None, :, : content[0], : content[1]] for x in images)
             with torch.no_grad():
                 logits = slide_windows(self._resized_logits, inputs, window, stride)
-            yield from self.classifier.resize_logits(logits, content, [content], [target])
+            yield from resize_logits(logits, content, [content], [target])
 
     def _resized_logits(self, *images: Tensor) -> Tensor:
         logits = self(*images, return_dict=True).logits.float()
-        size = images[0].shape[-2:]
-        return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+        return resize_bilinear(logits, images[0].shape[-2:])
 
     def _init_weights(self, module: nn.Module) -> None:
         """Start the head as the original's finetuning does; the backbone starts itself."""

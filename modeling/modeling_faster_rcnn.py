@@ -5,6 +5,7 @@ Source: Ren et al. 2015 with a feature pyramid (Lin et al. 2017); original spec 
 
 from transformers import AutoModelForObjectDetection
 
+from .auto_classes import register_model
 from .configuration_faster_rcnn import FasterRCNNConfig
 from .modeling_two_stage import TwoStageDetectionModel
 
@@ -18,4 +19,4 @@ class FasterRCNNForObjectDetection(TwoStageDetectionModel):
     config: FasterRCNNConfig
 
 
-AutoModelForObjectDetection.register(FasterRCNNConfig, FasterRCNNForObjectDetection, exist_ok=True)
+register_model(AutoModelForObjectDetection, FasterRCNNConfig, FasterRCNNForObjectDetection)

@@ -7,6 +7,7 @@ Source: He et al. 2017; original spec 2.4.
 
 from transformers import AutoModelForInstanceSegmentation
 
+from .auto_classes import register_model
 from .configuration_mask_rcnn import MaskRCNNConfig
 from .image_sizes import Size
 from .modeling_detection import Detections
@@ -31,6 +32,4 @@ class MaskRCNNForInstanceSegmentation(TwoStageDetectionModel):
         return {**moved, "masks": masks}
 
 
-AutoModelForInstanceSegmentation.register(
-    MaskRCNNConfig, MaskRCNNForInstanceSegmentation, exist_ok=True
-)
+register_model(AutoModelForInstanceSegmentation, MaskRCNNConfig, MaskRCNNForInstanceSegmentation)

@@ -21,6 +21,7 @@ from .image_sizes import Size, Sizes, read_size, read_sizes
 from .layers_initialization import init_layer
 from .modeling_outputs import MTPPreTrainingOutput
 from .ops_boxes import rescale_boxes
+from .ops_label_maps import resize_logits
 from .ops_masks import paste_masks
 from .ops_rotated_boxes import rescale_rotated_boxes
 
@@ -242,17 +243,18 @@ class MTPForPreTraining(PreTrainedModel):
         sizes: list[Size],
         target_sizes: list[Size],
     ) -> dict[int, dict[str, torch.Tensor]]:
-        found = {}
+        found: dict[int, dict[str, torch.Tensor]] = {}
         for dataset, images in groups.items():
             classifier = self.classifiers["ss"][dataset]
             logits = classifier(self.decoders["ss"](_take(features, images)))
-            maps = classifier.predict(
+            resized = resize_logits(
                 logits,
                 padded_size,
                 [sizes[i] for i in images],
                 [target_sizes[i] for i in images],
             )
-            found.update({i: {"semantic_map": x} for i, x in zip(images, maps, strict=True)})
+            for image, each in zip(images, resized, strict=True):
+                found[image] = {"semantic_map": each.argmax(dim=0)}
         return found
 
     def _instances(

@@ -32,9 +32,13 @@ class DensePredictionOutput(SemanticSegmenterOutput):
         hidden_states: Of the backbone, where asked for.
         attentions: Of the backbone, where asked for.
         losses: Name -> scalar; None without labels.
+        sizes: (B, 2) content (height, width) of each image in the input; None where not given.
+        padded_sizes: (B, 2) (height, width) of the input, the same for each image; as `sizes`.
     """
 
     losses: dict[str, torch.Tensor] | None = None
+    sizes: torch.Tensor | None = None
+    padded_sizes: torch.Tensor | None = None
 
 
 @dataclass

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForObjectDetection
 
+from .auto_classes import register_model
 from .configuration_retinanet import RetinaNetConfig
 from .head_box import DetectionSelection
 from .head_retinanet import AnchorLabelling, RetinaNetHead
@@ -80,4 +81,4 @@ class RetinaNetForObjectDetection(DetectionPreTrainedModel):
         return self.head.predict(self.head(self.neck(features)), sizes)
 
 
-AutoModelForObjectDetection.register(RetinaNetConfig, RetinaNetForObjectDetection, exist_ok=True)
+register_model(AutoModelForObjectDetection, RetinaNetConfig, RetinaNetForObjectDetection)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
+from transformers import AutoModel
 from transformers.modeling_outputs import BackboneOutput
 from transformers.utils import can_return_tuple
 
@@ -53,6 +54,7 @@ class SiameseUNetForChangeDetection(DensePredictionModel):
         labels: Tensor | Sequence[dict[str, Any]] | None = None,
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
+        sizes: Sizes | None = None,
         **kwargs: object,
     ) -> DensePredictionOutput:
         """Compute logits, and with labels the loss.
@@ -65,6 +67,8 @@ class SiameseUNetForChangeDetection(DensePredictionModel):
             output_hidden_states: Whether to return those of the backbone, for the images before and
                 then for those after.
             output_attentions: Whether to return those of the backbone, likewise.
+            sizes: Content (height, width) of each image in the padded input, from the processor;
+                post-processing needs it where images are padded.
             kwargs: Ignored; trainers and processors pass more than is needed.
 
         Returns:
@@ -89,7 +93,7 @@ class SiameseUNetForChangeDetection(DensePredictionModel):
             hidden_states=_join(before.hidden_states, after.hidden_states),
             attentions=_join(before.attentions, after.attentions),
         )
-        return self.make_output(logits, maps, both)
+        return self.make_output(logits, maps, both, pixel_values=pixel_values, sizes=sizes)
 
     def predict(
         self,
@@ -129,3 +133,5 @@ def _join(
 AutoModelForChangeDetection.register(
     SiameseUNetConfig, SiameseUNetForChangeDetection, exist_ok=True
 )
+# Code beside weights can name Auto classes of transformers only.
+AutoModel.register(SiameseUNetConfig, SiameseUNetForChangeDetection, exist_ok=True)

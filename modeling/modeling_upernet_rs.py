@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import AutoModelForSemanticSegmentation
 from transformers.utils import can_return_tuple
 
+from .auto_classes import register_model
 from .backbones import build_backbone
 from .configuration_upernet_rs import UperNetRSConfig
 from .head_upernet import SegmentationClassifier, UPerNetDecoder
@@ -55,6 +56,7 @@ class UperNetRSForSemanticSegmentation(DensePredictionModel):
         labels: Tensor | Sequence[dict[str, Any]] | None = None,
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
+        sizes: Sizes | None = None,
         **kwargs: object,
     ) -> DensePredictionOutput:
         """Compute logits, and with labels the loss.
@@ -65,6 +67,8 @@ class UperNetRSForSemanticSegmentation(DensePredictionModel):
                 (h, w); logits are resized to (h, w).
             output_hidden_states: Whether to return those of the backbone.
             output_attentions: Whether to return those of the backbone.
+            sizes: Content (height, width) of each image in the padded input, from the processor;
+                post-processing needs it where images are padded.
             kwargs: Ignored; trainers and processors pass more than is needed.
 
         Returns:
@@ -74,7 +78,7 @@ class UperNetRSForSemanticSegmentation(DensePredictionModel):
         found = self.run_backbone(pixel_values, output_hidden_states, output_attentions)
         logits = self.classifier(self.decoder(found.feature_maps))
         maps = None if labels is None else stack_label_maps(labels, "semantic_labels")
-        return self.make_output(logits, maps, found)
+        return self.make_output(logits, maps, found, pixel_values=pixel_values, sizes=sizes)
 
     def predict(
         self,
@@ -102,6 +106,4 @@ class UperNetRSForSemanticSegmentation(DensePredictionModel):
         return [{"semantic_map": x} for x in maps]
 
 
-AutoModelForSemanticSegmentation.register(
-    UperNetRSConfig, UperNetRSForSemanticSegmentation, exist_ok=True
-)
+register_model(AutoModelForSemanticSegmentation, UperNetRSConfig, UperNetRSForSemanticSegmentation)

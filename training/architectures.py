@@ -118,7 +118,10 @@ def build_network(recipe: FinetuneRecipe, class_names: Sequence[str]) -> PreTrai
     model = recipe.model
     architecture = find_architecture(model.architecture)
     labels = dict(enumerate(class_names))
-    own = {"id2label": labels, "label2id": {name: i for i, name in labels.items()}, **model.head}
+    own: dict[str, Any] = {"id2label": labels, "label2id": {name: i for i, name in labels.items()}}
+    if recipe.evaluation.window is not None:  # prediction reads images as evaluation does
+        own |= {"test_window": recipe.evaluation.window, "test_stride": recipe.evaluation.stride}
+    own |= model.head
     if architecture.config_class is None:  # one config has both
         config = backbone = build_backbone_config(recipe, **own)
     else:

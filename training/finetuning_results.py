@@ -14,7 +14,7 @@ from mtp_hf.conversion.folder import written_whole
 from mtp_hf.dataset_scripts.demo import example_picture
 from mtp_hf.hub.bundle import BEST, MODEL, save_with_code
 from mtp_hf.hub.card import EXAMPLE_FILE, markdown_table
-from mtp_hf.hub.finetuned_card import TASKS_ON_HUB, FinetunedFacts, render_finetuned_card
+from mtp_hf.hub.finetuned_card import FinetunedFacts, render_finetuned_card
 from mtp_hf.metrics.finetuning import HEADLINES, headline
 from mtp_hf.metrics.tables import flatten_metrics
 from mtp_hf.training.finetune_schema import FinetuneRecipe
@@ -126,8 +126,7 @@ def write_model(
         (work / "README.md").write_text(card, encoding="utf-8")
         for name in facts.pictures.values() if pictures else ():
             shutil.copyfile(pictures / name, work / name)
-        if TASKS_ON_HUB[recipe.task].pipeline:
-            example_picture().save(work / EXAMPLE_FILE)
+        example_picture().save(work / EXAMPLE_FILE)
 
 
 def results_text(recipe: FinetuneRecipe, folder: RunFolder, metrics: Mapping[str, Any]) -> str:

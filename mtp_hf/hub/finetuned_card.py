@@ -22,7 +22,7 @@ class TaskOnHub:
 
     Args:
         title: the task in words.
-        measured_as: the Hub's word for what is measured; it groups the model index.
+        measured_as: the Hub's word for the task, by which models are found and results grouped.
         pipeline: of transformers that runs it, or None.
         found: what `mtp_hf.predict` gives.
     """
@@ -211,12 +211,13 @@ def _front_matter(facts: FinetunedFacts) -> str:
     data = ModelCardData(
         **_licence(facts.dataset),
         library_name="transformers",
-        pipeline_tag=task.pipeline,
+        pipeline_tag=task.measured_as,
         tags=["remote-sensing", "aerial", "satellite", "vision", facts.task.replace("_", "-")],
+        base_model=facts.init if facts.init and "/" in facts.init else None,
         datasets=[facts.dataset] if facts.dataset in FACTS else None,
         metrics=sorted({HUB_METRICS.get(name, "map") for name in HEADLINES[facts.task]}),
         model_name=facts.name,
-        widget=widget if task.pipeline else None,
+        widget=widget,
         eval_results=_eval_results(facts) or None,
     )
     return data.to_yaml()

@@ -56,17 +56,25 @@ def test_the_hub_finds_nothing_wrong_with_the_front_matter(client, hub, made, ta
 
 
 @pytest.mark.parametrize("task", CLASS_NAMES)
-def test_only_tasks_with_a_pipeline_have_a_tag_and_a_widget_with_a_picture(made, task):
+def test_every_task_has_a_tag_and_a_widget_with_a_picture(made, task):
     folder, facts = made[task]
     data = _front_matter(render_finetuned_card(facts, "model"))
-    has_picture = (folder / "model" / "example.png").is_file()
-    if TASKS_ON_HUB[task].pipeline is None:
-        assert not {"pipeline_tag", "widget"} & set(data)
-        assert not has_picture
-    else:
-        assert data["pipeline_tag"] == TASKS_ON_HUB[task].pipeline
-        assert data["widget"] == [{"src": "example.png", "example_title": "A generated scene"}]
-        assert has_picture
+    assert data["pipeline_tag"] == TASKS_ON_HUB[task].measured_as
+    assert data["widget"] == [{"src": "example.png", "example_title": "A generated scene"}]
+    assert (folder / "model" / "example.png").is_file()
+
+
+@pytest.mark.parametrize("pipeline_task", ["rotated_detection", "change_detection"])
+def test_tasks_without_a_pipeline_are_shown_without_one(made, pipeline_task):
+    card = render_finetuned_card(made[pipeline_task][1], "model")
+    assert "pipeline(" not in card
+
+
+def test_an_encoder_of_the_hub_is_named_as_the_base_model(made):
+    facts = dataclasses.replace(made["horizontal_detection"][1], init="mtp/vit-b-rvsa")
+    assert _front_matter(render_finetuned_card(facts, "x"))["base_model"] == "mtp/vit-b-rvsa"
+    facts = dataclasses.replace(facts, init="encoder")  # a folder
+    assert "base_model" not in _front_matter(render_finetuned_card(facts, "x"))
 
 
 def test_metrics_are_in_the_model_index_without_undefined_ones(made):

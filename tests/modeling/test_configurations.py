@@ -5,6 +5,7 @@ from mtp_hf.modeling.configuration_mask_rcnn import MaskRCNNConfig
 from mtp_hf.modeling.configuration_mtp import MTPPreTrainingConfig
 from mtp_hf.modeling.configuration_oriented_rcnn import OrientedRCNNConfig
 from mtp_hf.modeling.configuration_retinanet import RetinaNetConfig
+from mtp_hf.modeling.configuration_siamese_unet import SiameseUNetConfig
 from mtp_hf.modeling.configuration_upernet_rs import UperNetRSConfig
 from tests.tiny_models import TINY_BACKBONE, tiny_pretraining_config
 
@@ -85,3 +86,17 @@ def test_horizontal_detector_has_the_published_values_of_finetuning():
 def test_a_pyramid_without_maps_is_refused(wrong):
     with pytest.raises(Exception, match=f"{next(iter(wrong))} {next(iter(wrong.values()))}: expec"):
         RetinaNetConfig(**wrong)
+
+
+@pytest.mark.parametrize("cls", [UperNetRSConfig, SiameseUNetConfig])
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"test_window": 512}, "give both or none"),
+        ({"test_window": 512, "test_stride": 600}, "expected 1 to test_window=512"),
+        ({"test_window": 512, "test_stride": 0}, "test_stride=0"),
+    ],
+)
+def test_windows_that_leave_pixels_out_are_refused(cls, wrong, message):
+    with pytest.raises(Exception, match=message):
+        cls(**wrong)

@@ -50,3 +50,8 @@ def test_a_centre_between_two_pixels_is_the_even_one():
     )
     found = processor(Image.fromarray(columns), return_tensors="pt")["pixel_values"]
     assert found[0, 0, 0].tolist() == list(range(2, 10))  # round(1.5), not int(1.5)
+
+
+def test_images_of_0_to_1_are_refused():
+    with pytest.raises(ValueError, match="no value above 1; expected gray levels from 0 to 255"):
+        ClassificationImageProcessor()(torch.rand(3, 64, 64), return_tensors="pt")
