@@ -21,6 +21,7 @@ from transformers import (
 from transformers.image_utils import load_image
 
 from mtp_hf import modeling
+from mtp_hf.hub.whole_model import load_whole
 
 # End of a model's name -> whether it takes pairs of images, and whether it reads windows.
 KINDS = {
@@ -101,14 +102,14 @@ def load_network(name: str | Path) -> PreTrainedModel:
     """Load a network of this package from a folder or from the Hub, ready to predict.
 
     Raises:
-        ValueError: Its config names no network of this package.
+        ValueError: Its config names no network of this package, or its weights are not whole.
     """
     config: PreTrainedConfig = AutoConfig.from_pretrained(name)
     (architecture,) = config.architectures or ["none"]
     network_class = getattr(modeling, architecture, None)
     if network_class is None:
         raise ValueError(f"{name}: the network is {architecture}, expected one of mtp_hf")
-    return network_class.from_pretrained(name).eval()
+    return load_whole(network_class, name).eval()
 
 
 def _processor_beside(model: PreTrainedModel) -> BaseImageProcessor:

@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 import mtp_hf
 from mtp_hf.prediction import load_network
+from tests.conversion.tiny_originals import tiny_model
 from tests.training.finetuned_folders import (
     CLASS_NAMES,
     INTERNIMAGE,
@@ -121,3 +123,12 @@ def test_what_cannot_be_predicted_is_refused(tmp_path):
         mtp_hf.predict(tmp_path / "model", image, window=64, stride=32)
     with pytest.raises(ValueError, match="ViTRVSABackbone is none of the networks that predict"):
         mtp_hf.predict(network.backbone, image)
+
+
+def test_a_folder_that_lacks_a_weight_answers_nothing(tmp_path):
+    tiny_model("upernet").save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    del weights["decoder.fusion.conv.weight"]
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=r"missing keys: decoder\.fusion\.conv\.weight"):
+        load_network(tmp_path)

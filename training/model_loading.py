@@ -5,7 +5,6 @@ the recipe says of which network. Either way the network has to fit the recipe a
 the data, or nothing is computed.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
+from mtp_hf.hub.whole_model import load_whole, read_config
 from mtp_hf.training.architectures import build_network, find_architecture
 from mtp_hf.training.finetune_schema import FinetuneRecipe
 from mtp_hf.training.finetuning_data import find_class_names, open_rows
@@ -103,8 +103,7 @@ def check_classes(found: Sequence[str], expected: Sequence[str], where: Path) ->
 
 
 def _names_in_config(folder: Path) -> list[str]:
-    file = folder / "config.json"
-    config = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    config = read_config(folder) if (folder / "config.json").is_file() else {}
     names = {int(label): name for label, name in (config.get("id2label") or {}).items()}
     return [names[label] for label in sorted(names)]
 
@@ -116,7 +115,7 @@ def _some(names: Sequence[str]) -> str:
 def _load_folder(
     folder: Path, recipe: FinetuneRecipe, class_names: Sequence[str]
 ) -> PreTrainedModel:
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = read_config(folder)
     found = (config.get("architectures") or [config.get("model_type")])[0]
     fitting = find_architecture(recipe.model.architecture).models.values()
     kinds = {kind.__name__: kind for kind in fitting}
@@ -126,12 +125,7 @@ def _load_folder(
             f" model.architecture={recipe.model.architecture} expects {' or '.join(kinds)}"
         )
     check_classes(_names_in_config(folder), class_names, folder)
-    network, report = kinds[found].from_pretrained(folder, output_loading_info=True)
-    wrong = {kind: sorted(map(str, keys)) for kind, keys in report.items() if keys}
-    if wrong:
-        kind, keys = next(iter(wrong.items()))
-        raise ValueError(f"{folder}: {kind.replace('_', ' ')}: {', '.join(keys[:5])}")
-    return network
+    return load_whole(kinds[found], folder)
 
 
 def _load_checkpoint(

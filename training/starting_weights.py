@@ -7,7 +7,6 @@ head comes along only from a model of the same architecture with the same classe
 Source: loading rules of the original, spec 1.7.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,14 +14,13 @@ from typing import Any
 import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from mtp_hf.conversion.decoder_reuse import load_pretraining_decoder
+from mtp_hf.conversion.decoder_reuse import ReuseReport, load_pretraining_decoder
+from mtp_hf.hub.whole_model import read_config, read_weights
 from mtp_hf.modeling.convert_mtp_checkpoint import fit_position_table
-from mtp_hf.training.build_model import ORIGINAL_TABLES, start_backbone
+from mtp_hf.training.build_model import ORIGINAL_TABLES, check_layers, start_backbone
 from mtp_hf.training.finetune_schema import FinetuneModel
 
 BACKBONE = "backbone."
@@ -55,6 +53,7 @@ def start_network(network: PreTrainedModel, wishes: FinetuneModel) -> list[str]:
         path = find_weights(wishes.init_decoder, "model.init_decoder")
         try:
             report = load_pretraining_decoder(network, path)
+            _check_decoder(report)
         except ValueError as error:
             raise ValueError(f"model.init_decoder={wishes.init_decoder}: {error}") from None
         lines.append(f"decoder of {path}: {report.summary()}")
@@ -83,34 +82,9 @@ def find_weights(name: str, field: str) -> Path:
         ) from None
 
 
-def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Read config and weights of a folder in Hub layout.
-
-    Raises:
-        ValueError: it holds no model, or weights in another form than safetensors.
-    """
-    config_file = folder / "config.json"
-    if not config_file.is_file():
-        raise ValueError(f"{folder} holds no model: no config.json")
-    config = json.loads(config_file.read_text(encoding="utf-8"))
-    index = folder / "model.safetensors.index.json"
-    names = {"model.safetensors"}
-    if index.is_file():
-        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-    weights: dict[str, Tensor] = {}
-    for name in sorted(names):
-        if not (folder / name).is_file():
-            raise ValueError(f"{folder} holds no weights: no {name}")
-        try:
-            weights |= load_file(folder / name)
-        except SafetensorError as error:
-            raise ValueError(f"{folder / name}: not whole: {error}") from None
-    return config, weights
-
-
 @torch.no_grad()
 def _start_from_folder(network: PreTrainedModel, folder: Path, wishes: FinetuneModel) -> str:
-    config, weights = read_folder(folder)
+    config, weights = read_config(folder), read_weights(folder)
     _check_kind(network, config, folder)
     if type(network).__name__ in (config.get("architectures") or []) and wishes.take_head:
         _check_classes(network, config, folder)
@@ -145,10 +119,21 @@ def _copy(module: Any, weights: Mapping[str, Tensor], title: str) -> str:
             taken[name] = fitted
     if not taken:
         raise ValueError(f"{title}: none of its {len(weights)} tensors fits")
-    module.load_state_dict(taken, strict=False)
     missing = [name for name in own if name not in taken]
     unused = [name for name in weights if name not in own]
+    check_layers(missing, unused, title)
+    module.load_state_dict(taken, strict=False)
     return f"{title}: {len(taken)} tensors; new: {_some(missing)}; not used: {_some(unused)}"
+
+
+def _check_decoder(report: ReuseReport) -> None:
+    if any(name.startswith("decoder.") for name in report.taken):
+        return
+    misfits = [f"{name} is {why}" for name, why in report.not_taken.items() if "decoders" in name]
+    told = next((each for each in misfits if "in pretraining" in each), "other parameters")
+    raise ValueError(
+        f"none of its decoder fits: {told}; set model.head.hidden_size to the width of pretraining"
+    )
 
 
 def _some(names: list[str]) -> str:
@@ -157,7 +142,7 @@ def _some(names: list[str]) -> str:
 
 
 def _check_kind(network: PreTrainedModel, config: Mapping[str, Any], folder: Path) -> None:
-    found = config.get("backbone_config", config).get("model_type")
+    found = (config.get("backbone_config") or config).get("model_type")
     expected = network.backbone.config.model_type
     if found != expected:
         raise ValueError(

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from transformers import AutoConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
 from mtp_hf.conversion.checkpoint_file import read_checkpoint
 from mtp_hf.conversion.convert import convert_state_dict
+from mtp_hf.hub.whole_model import load_whole, read_config
 from mtp_hf.modeling.convert_mtp_checkpoint import fit_position_table
 from mtp_hf.modeling.modeling_faster_rcnn import FasterRCNNForObjectDetection
 from mtp_hf.modeling.modeling_mask_rcnn import MaskRCNNForInstanceSegmentation
@@ -87,33 +88,31 @@ def load_pretraining_decoder(
     if not any(name.startswith(prefix) for name in weights):
         raise ValueError(f"{prefix}* is missing: the source was pretrained without this task")
     own, report = model.state_dict(), ReuseReport()
-    for name, tensor in weights.items():
+    fitted: dict[str, Tensor] = {}
+    for name in sorted(weights, key=_is_counter):  # after the averages that they count
+        tensor = weights[name]
         target = "decoder." + name.removeprefix(prefix) if name.startswith(prefix) else name
         reason = _why_not(target, own)
         if reason is None:
-            fitted = fit_position_table(target, tensor, own[target])
-            if fitted.shape != own[target].shape:
-                reason = f"{tuple(tensor.shape)} in pretraining, {tuple(own[target].shape)} here"
-            else:
-                own[target].copy_(fitted)
-                report.taken.append(target)
-                if fitted is not tensor:
-                    report.resized.append(target)
-                continue
-        report.not_taken[name] = reason
+            fitted[target] = fit_position_table(target, tensor, own[target])
+            reason = _misfit(target, fitted, own)
+        if reason is not None:
+            report.not_taken[name] = reason
+            continue
+        own[target].copy_(fitted[target])
+        report.taken.append(target)
+        if fitted[target] is not tensor:
+            report.resized.append(target)
     report.fresh = [name for name in own if name not in set(report.taken)]
     return report
 
 
 def _read(path: Path) -> dict[str, Tensor]:
     if path.is_dir():
-        try:
-            kind = AutoConfig.from_pretrained(path).model_type
-            if kind != MTPForPreTraining.config_class.model_type:
-                raise ValueError(f"{path} holds a model of the kind {kind}, not the multi-task one")
-            return MTPForPreTraining.from_pretrained(path).state_dict()
-        except OSError as error:
-            raise ValueError(f"{path} holds no model: {str(error).splitlines()[0]}") from None
+        kind = read_config(path).get("model_type")
+        if kind != MTPForPreTraining.config_class.model_type:
+            raise ValueError(f"{path} holds a model of the kind {kind}, not the multi-task one")
+        return load_whole(MTPForPreTraining, path).state_dict()
     try:
         return convert_state_dict(read_checkpoint(path).state_dict).state_dict
     except ValueError as error:
@@ -128,6 +127,18 @@ def _why_not(target: str, own: Mapping[str, Tensor]) -> str | None:
     if target.startswith("decoders."):
         return "decoder of another task"
     return "the finetuning model has no such parameter"
+
+
+def _is_counter(name: str) -> bool:
+    return name.endswith("num_batches_tracked")
+
+
+def _misfit(target: str, fitted: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str | None:
+    """Compare shapes; a counter, which has none, goes with its averages."""
+    averages = target.replace("num_batches_tracked", "running_mean")
+    measured = averages if averages in fitted else target
+    there, here = (tuple(tensors[measured].shape) for tensors in (fitted, own))
+    return None if there == here else f"{there} in pretraining, {here} here"
 
 
 def _parts(names: list[str]) -> str:

@@ -6,7 +6,6 @@ Without its record, layers that the original never applies are left out; it load
 Source: the tables of `modeling/convert_*.py`, read backwards; original spec 1.3 h (index).
 """
 
-import json
 import os
 import re
 import tempfile
@@ -21,7 +20,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from mtp_hf.conversion.backbones import BACKBONE_KINDS
 from mtp_hf.conversion.convert import full_table
 from mtp_hf.conversion.families import FAMILIES
-from mtp_hf.hub.bundle import AUTO_CLASSES
+from mtp_hf.hub.whole_model import class_named, load_whole, read_config, read_json, read_weights
 from mtp_hf.modeling.convert_mtp_checkpoint import invert_table, rename_key
 
 # Beside converted weights: the fate of every key, and what nothing of ours uses.
@@ -46,13 +45,16 @@ def restore_original(
         ValueError: the folder is not a model of ours, or the file is there already.
     """
     source, destination = Path(source).expanduser(), Path(destination).expanduser()
+    if destination.suffix == ".safetensors":
+        raise ValueError(f"{destination}: the original's files are pickles; expected NAME.pth")
     if destination.exists() and not overwrite:
         raise ValueError(f"{destination}: exists already; --overwrite replaces it")
     model = _load(source)
     record = _record(source)
     family = record.get("row") or _family_of(model)
     prefix = record.get("backbone_prefix", FAMILIES[family].prefixes[-1])
-    weights = original_state_dict(model.state_dict(), model.config, family, prefix)
+    # Not the model's own: it has one type, and these may have been saved in several.
+    weights = original_state_dict(read_weights(source), model.config, family, prefix)
     leftovers = source / LEFTOVERS
     if leftovers.is_file():
         weights |= load_file(leftovers)
@@ -126,19 +128,21 @@ def _with_window_names(weights: dict[str, Tensor], prefix: str) -> dict[str, Ten
 
 def _load(source: Path) -> PreTrainedModel:
     """Load the folder with the class that it was saved from."""
-    file = source / "config.json"
-    if not file.is_file():
-        raise ValueError(f"{source}: no config.json, so no folder of a model")
-    architectures = json.loads(file.read_text(encoding="utf-8")).get("architectures") or [None]
-    found = next((each for each in AUTO_CLASSES if each.__name__ == architectures[0]), None)
-    if found is None:
-        raise ValueError(f"{file}: {architectures[0]} is no model of this package")
-    return found.from_pretrained(source)
+    config = read_config(source)
+    model_class = class_named(config)
+    if model_class is None:
+        architecture = (config.get("architectures") or ["a model without a name"])[0]
+        raise ValueError(f"{source / 'config.json'}: {architecture} is no model of this package")
+    return load_whole(model_class, source)
 
 
 def _record(source: Path) -> dict[str, Any]:
+    """Read what a conversion left, if there was one."""
     file = source / RECORD
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    record = read_json(file) if file.is_file() else {}
+    if record.get("row", "backbone") not in FAMILIES:
+        raise ValueError(f"{file}: row {record['row']!r}, expected one of {', '.join(FAMILIES)}")
+    return record
 
 
 def _family_of(model: PreTrainedModel) -> str:

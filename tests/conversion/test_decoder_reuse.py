@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from mtp_hf.conversion.decoder_reuse import load_pretraining_decoder
 from mtp_hf.modeling.configuration_faster_rcnn import FasterRCNNConfig
@@ -79,6 +80,13 @@ def test_width_that_differs_is_told_by_name(pretrained):
     assert reason == "(16, 64, 3, 3) in pretraining, (32, 128, 3, 3) here"
 
 
+def test_counters_of_averages_that_do_not_fit_are_not_taken(pretrained):
+    model, _ = _model("upernet", hidden_size=32)
+    by_name = dict(sorted(pretrained.state_dict().items()))  # as safetensors stores them
+    report = load_pretraining_decoder(model, by_name)
+    assert [name for name in report.taken if name.startswith("decoder.")] == []
+
+
 def test_folder_and_original_file_are_read(pretrained, tmp_path):
     pretrained.save_pretrained(tmp_path / "model")
     torch.save({"state_dict": tiny_original("mtp_pretraining")}, tmp_path / "x.pth")
@@ -86,6 +94,15 @@ def test_folder_and_original_file_are_read(pretrained, tmp_path):
         model, _ = _model("upernet")
         report = load_pretraining_decoder(model, tmp_path / source)
         assert len(report.fresh) == 2
+
+
+def test_a_folder_that_lacks_a_weight_is_refused_by_name(pretrained, tmp_path):
+    pretrained.save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    del weights["decoders.ss.fusion.conv.weight"]
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=r"missing keys: decoders\.ss\.fusion\.conv\.weight"):
+        load_pretraining_decoder(_model("upernet")[0], tmp_path)
 
 
 def test_models_and_sources_without_the_decoder_are_refused(pretrained):

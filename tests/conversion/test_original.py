@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from mtp_hf.conversion.original import (
+    RECORD,
     original_state_dict,
     relative_position_index,
     restore_original,
@@ -63,6 +65,51 @@ def test_folders_of_other_models_are_refused(tmp_path):
     (tmp_path / "config.json").write_text('{"architectures": ["BertModel"]}')
     with pytest.raises(ValueError, match="BertModel is no model of this package"):
         restore_original(tmp_path, tmp_path / "out.pth")
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("config.json", "{", r"config\.json: no JSON"),
+        (RECORD, "[", r"conversion\.json: no JSON"),
+        (
+            RECORD,
+            '{"row": "yolo"}',
+            r"conversion\.json: row 'yolo', expected one of mtp_pretraining",
+        ),
+    ],
+)
+def test_files_that_cannot_be_read_are_named(tmp_path, file, text, message):
+    tiny_model("internimage").save_pretrained(tmp_path / "x")
+    (tmp_path / "x" / file).write_text(text)
+    with pytest.raises(ValueError, match=message):
+        restore_original(tmp_path / "x", tmp_path / "out.pth")
+
+
+def test_weights_that_are_missing_are_not_made_up(tmp_path):
+    tiny_model("internimage").save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    del weights["embeddings.conv1.bias"]
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=r"missing keys: embeddings\.conv1\.bias"):
+        restore_original(tmp_path, tmp_path / "out.pth")
+    assert not (tmp_path / "out.pth").exists()
+
+
+def test_weights_of_several_types_stay_as_they_are(tmp_path):
+    model = tiny_model("internimage")
+    model.embeddings.conv1.half()
+    model.save_pretrained(tmp_path)
+    restore_original(tmp_path, tmp_path / "out.pth")
+    weights = torch.load(tmp_path / "out.pth")["state_dict"]
+    assert weights["patch_embed.conv1.bias"].dtype == torch.float16
+    assert torch.equal(weights["patch_embed.conv2.bias"], model.embeddings.conv2.bias)
+
+
+def test_a_pickle_is_not_written_under_the_name_of_another_format(tmp_path):
+    tiny_model("internimage").save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"back\.safetensors: .* expected NAME\.pth"):
+        restore_original(tmp_path, tmp_path / "back.safetensors")
 
 
 def test_parameter_that_the_original_lacks_is_named():

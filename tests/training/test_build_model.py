@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from mtp_hf.conversion.original import original_state_dict
 from mtp_hf.modeling.configuration_vit_rvsa import VIT_RVSA_SIZES
@@ -10,6 +10,7 @@ from mtp_hf.modeling.ops_position_tables import resize_position_embedding
 from mtp_hf.training.build_model import (
     build_config,
     build_model,
+    check_layers,
     read_weights,
     start_backbone,
 )
@@ -27,15 +28,14 @@ def _recipe(*overrides):
 def _mae_weights(recipe):
     """Weights of a plain ViT with a class token, under MAE's names, of the recipe's size."""
     backbone = build_model(recipe, NAMES).backbone
-    own = backbone.state_dict()
-    table = own["embeddings.position_embeddings"]
+    weights = original_state_dict(backbone.state_dict(), backbone.config, "backbone", "")
+    of_windows = ("rel_pos", "relative", "sampling", "fpn")
     weights = {
-        "pos_embed": torch.cat([torch.full_like(table[:, :1], 9.0), torch.rand_like(table)], 1),
-        "cls_token": torch.zeros(1, 1, table.shape[-1]),
-        "patch_embed.proj.weight": torch.rand_like(own["embeddings.patch_embeddings.weight"]),
-        "blocks.0.attn.qkv.weight": torch.rand_like(own["layers.0.attention.qkv.weight"]),
+        k: torch.rand_like(v) for k, v in weights.items() if all(w not in k for w in of_windows)
     }
-    return weights
+    table = weights["pos_embed"]
+    weights["pos_embed"] = torch.cat([torch.full_like(table[:, :1], 9.0), table], 1)
+    return weights | {"cls_token": torch.zeros(1, 1, table.shape[-1])}
 
 
 def test_the_published_rows_describe_the_published_sizes():
@@ -99,8 +99,8 @@ def test_mae_weights_start_the_backbone_without_the_class_token(tmp_path, suffix
         save_file(weights, path)
     backbone = build_model(_recipe(), NAMES).backbone
     report = start_backbone(backbone, str(path))
-    assert "3 tensors" in report
-    assert "cls_token" in report
+    assert f"{len(weights) - 1} tensors" in report
+    assert "not used: ['cls_token']" in report
     own = backbone.state_dict()
     assert torch.equal(own["embeddings.position_embeddings"], weights["pos_embed"][:, 1:])
     assert torch.equal(own["layers.0.attention.qkv.weight"], weights["blocks.0.attn.qkv.weight"])
@@ -183,6 +183,45 @@ def test_weights_of_which_nothing_fits_are_refused(tmp_path):
     save_file({"something.else": torch.zeros(1)}, tmp_path / "x.safetensors")
     with pytest.raises(ValueError, match="none of its 1 tensors fits"):
         start_backbone(build_model(_recipe(), NAMES).backbone, str(tmp_path / "x.safetensors"))
+
+
+def test_weights_of_another_kind_are_told(tmp_path):
+    torch.save({"model": tiny_original("internimage")}, tmp_path / "x.pth")
+    with pytest.raises(
+        ValueError, match="it holds weights of a InternImage, the recipe .*vit_rvsa"
+    ):
+        start_backbone(build_model(_recipe(), NAMES).backbone, str(tmp_path / "x.pth"))
+
+
+def test_a_file_of_another_depth_is_refused(tmp_path):
+    weights = {k: v for k, v in tiny_original("backbone").items() if "blocks.3." not in k}
+    torch.save({"model": weights}, tmp_path / "x.pth")
+    message = r"missing, such as layers\.3\.attention\.proj\.bias"
+    with pytest.raises(ValueError, match=message):
+        start_backbone(tiny_model("backbone"), str(tmp_path / "x.pth"))
+
+
+def test_an_encoder_that_lacks_a_weight_is_refused_by_name(tmp_path):
+    tiny_model("backbone").save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    del weights["embeddings.patch_embeddings.bias"]
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=r"missing keys: embeddings\.patch_embeddings\.bias"):
+        start_backbone(tiny_model("backbone"), str(tmp_path))
+
+
+def test_the_encoder_of_a_finetuned_model_starts_the_backbone(tmp_path):
+    source = tiny_model("upernet")
+    source.save_pretrained(tmp_path)
+    backbone = tiny_model("backbone")
+    start_backbone(backbone, str(tmp_path))
+    for name, value in source.backbone.state_dict().items():
+        assert torch.equal(backbone.state_dict()[name], value), name
+
+
+def test_parameters_that_not_every_kind_has_may_be_missing():
+    names = ["layers.0.attention.rel_pos_h", "layers.0.attention.sampling_scales.bias", "norm.bias"]
+    check_layers(names, ["blocks.0.attn.relative_position_index", "decoder_blocks.0.x"], "x")
 
 
 def test_a_missing_file_is_named():

@@ -2,10 +2,12 @@
 
 import json
 import logging
+import shutil
 
 import pytest
 import torch
 
+from mtp_hf.conversion.original import original_state_dict
 from mtp_hf.modeling.configuration_upernet_rs import UperNetRSConfig
 from mtp_hf.modeling.configuration_vit_rvsa import ViTRVSAConfig
 from mtp_hf.modeling.modeling_internimage import InternImageBackbone
@@ -13,7 +15,8 @@ from mtp_hf.modeling.modeling_upernet_rs import UperNetRSForSemanticSegmentation
 from mtp_hf.modeling.modeling_vit_rvsa import ViTRVSABackbone
 from mtp_hf.training.architectures import BACKBONES
 from mtp_hf.training.finetune_schema import FinetuneModel
-from mtp_hf.training.starting_weights import find_weights, read_folder, start_network
+from mtp_hf.training.starting_weights import find_weights, start_network
+from tests.conversion.tiny_originals import tiny_model, tiny_original
 from tests.training.tiny_finetune import BACKBONE
 
 NAMES = ["a", "b", "c"]
@@ -110,35 +113,50 @@ def test_another_size_of_network_is_refused_naming_the_tensor(tmp_path):
         _start(_network(), tmp_path / "encoder")
 
 
-def test_a_file_of_the_original_starts_the_backbone(tmp_path):
-    width = BACKBONE["hidden_size"]
-    weights = {"patch_embed.proj.bias": torch.full((width,), 3.0)}
-    weights["patch_embed.proj.weight"] = torch.zeros(width, 3, 16, 16)
-    weights["pos_embed"] = torch.zeros(1, 50, width)
-    torch.save({"model": weights}, tmp_path / "mae.pth")
+def test_a_file_of_the_original_starts_the_backbone(tmp_path, encoder):
+    weights = original_state_dict(encoder.state_dict(), encoder.config, "backbone", "encoder.")
+    torch.save({"state_dict": weights}, tmp_path / "encoder.pth")
     network = _network()
-    _start(network, tmp_path / "mae.pth")
-    assert (network.backbone.embeddings.patch_embeddings.bias == 3).all()
+    _start(network, tmp_path / "encoder.pth")
+    own = network.backbone.state_dict()
+    assert all(torch.equal(own[name], x) for name, x in encoder.state_dict().items())
 
 
-@pytest.mark.parametrize("break_it", ["empty", "no weights", "cut short"])
-def test_a_folder_that_is_not_whole_is_refused(tmp_path, encoder, break_it):
-    folder = tmp_path / "encoder"
-    if break_it == "empty":
-        (folder / "config.json").unlink()
-    elif break_it == "no weights":
-        (folder / "model.safetensors").unlink()
-    else:
-        file = folder / "model.safetensors"
-        file.write_bytes(file.read_bytes()[:500])
-    with pytest.raises(ValueError, match=r"encoder.*(no config.json|no model.saf|not whole)"):
-        read_folder(folder)
+@pytest.mark.parametrize("suffix", ["safetensors", "pth"])
+def test_a_file_of_weights_under_our_names_starts_the_backbone(tmp_path, suffix):
+    trained = _network()
+    trained.save_pretrained(tmp_path)
+    if suffix == "pth":
+        torch.save({"state_dict": trained.state_dict()}, tmp_path / "model.pth")
+    network = _network()
+    _start(network, tmp_path / f"model.{suffix}")
+    own = network.backbone.state_dict()
+    assert all(torch.equal(own[name], x) for name, x in trained.backbone.state_dict().items())
 
 
-def test_shards_are_read_together(tmp_path, encoder):
-    encoder.save_pretrained(tmp_path / "shards", max_shard_size="10KB")
-    assert len(list((tmp_path / "shards").glob("*.safetensors"))) > 1
-    assert read_folder(tmp_path / "shards")[1].keys() == encoder.state_dict().keys()
+@pytest.mark.parametrize(("depth", "what"), [(3, "missing"), (6, "not used")])
+def test_an_encoder_of_another_depth_is_refused(tmp_path, depth, what):
+    other = BACKBONE | {"num_hidden_layers": depth, "feature_variant": "multi_depth"}
+    config = ViTRVSAConfig(**other, out_indices=[depth], image_size=112)
+    ViTRVSABackbone(config).save_pretrained(tmp_path / "encoder")
+    message = rf"its layers are not those of .*\(model\.backbone\).* {what}, such as layers\.\d\."
+    with pytest.raises(ValueError, match=message):
+        _start(_network(), tmp_path / "encoder")
+
+
+def test_a_config_without_a_backbone_of_its_own_is_refused_by_its_kind(tmp_path, encoder):
+    config = {"model_type": "detr", "backbone_config": None}
+    (tmp_path / "encoder" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="has a backbone of the kind detr"):
+        _start(_network(), tmp_path / "encoder")
+
+
+def test_shards_start_the_backbone_together(tmp_path, encoder):
+    shutil.rmtree(tmp_path / "encoder")
+    encoder.save_pretrained(tmp_path / "encoder", max_shard_size="10KB")
+    assert len(list((tmp_path / "encoder").glob("*.safetensors"))) > 1
+    (line,) = _start(_network(), tmp_path / "encoder")
+    assert "new: none; not used: none" in line
 
 
 def test_what_is_nowhere_is_refused_naming_the_field(caplog):
@@ -155,5 +173,14 @@ def test_the_decoder_is_asked_of_a_multi_task_model(tmp_path):
         start_network(_network(), wishes)
     (folder / "model.safetensors").unlink()
     (folder / "config.json").write_text(json.dumps({"model_type": "mtp_pretraining"}))
-    with pytest.raises(ValueError, match="init_decoder.* holds no model"):
+    with pytest.raises(ValueError, match="init_decoder.* cannot be loaded"):
         start_network(_network(), wishes)
+
+
+def test_a_multi_task_model_whose_decoder_fits_nowhere_is_refused_with_the_way_out(tmp_path):
+    torch.save({"state_dict": tiny_original("mtp_pretraining")}, tmp_path / "x.pth")
+    network = tiny_model("upernet")
+    wide = type(network)(type(network.config)(**network.config.to_dict() | {"hidden_size": 32}))
+    message = r"none of its decoder fits.*in pretraining.*set model\.head\.hidden_size"
+    with pytest.raises(ValueError, match=message):
+        start_network(wide, FinetuneModel("upernet", init_decoder=str(tmp_path / "x.pth")))
