@@ -8,11 +8,9 @@ the data, or nothing is computed.
 from collections.abc import Sequence
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
-from mtp_hf.hub.whole_model import load_whole, read_config
+from mtp_hf.hub.whole_model import load_whole, read_config, read_tensors
 from mtp_hf.training.architectures import build_network, find_architecture
 from mtp_hf.training.finetune_schema import FinetuneRecipe
 from mtp_hf.training.finetuning_data import find_class_names, open_rows
@@ -132,10 +130,7 @@ def _load_checkpoint(
     folder: Path, recipe: FinetuneRecipe, class_names: Sequence[str]
 ) -> PreTrainedModel:
     network = build_network(recipe, class_names)
-    try:
-        weights = load_file(folder / WEIGHTS_FILE)
-    except SafetensorError as error:
-        raise ValueError(f"{folder / WEIGHTS_FILE}: not whole: {error}") from None
+    weights = read_tensors(folder / WEIGHTS_FILE)
     own = network.state_dict()
     missing, unused = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
     other = [name for name in own.keys() & weights.keys() if own[name].shape != weights[name].shape]

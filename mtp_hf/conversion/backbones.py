@@ -166,12 +166,14 @@ def shape_of(shapes: Shapes, key: str, num_axes: int) -> tuple[int, ...]:
     """Return the shape of a tensor that must be there.
 
     Raises:
-        ValueError: it is missing or has another number of axes.
+        ValueError: it is missing, has another number of axes, or is empty.
     """
     if key not in shapes:
         raise ValueError(f"{key} is missing; without it the size of the network is unknown")
     if len(shapes[key]) != num_axes:
         raise ValueError(f"{key} has shape {tuple(shapes[key])}, expected {num_axes} axes")
+    if 0 in shapes[key]:
+        raise ValueError(f"{key} has shape {tuple(shapes[key])}, so no numbers")
     return tuple(shapes[key])
 
 
@@ -199,6 +201,6 @@ def _grid_side(shapes: Shapes) -> int:
     """Return S of the position table, without the class token."""
     tokens = shape_of(shapes, "pos_embed", 3)[1] - ("cls_token" in shapes)
     side = math.isqrt(tokens)
-    if side**2 != tokens:
+    if side**2 != tokens or not tokens:
         raise ValueError(f"pos_embed has {tokens} positions, which is no square grid")
     return side

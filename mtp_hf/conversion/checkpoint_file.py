@@ -43,6 +43,11 @@ class _ForgottenMapping:
 
 FORGOTTEN_OBJECTS = (
     "argparse.Namespace",
+    "builtins.int",
+    "builtins.list",
+    "datetime.datetime",
+    "datetime.timedelta",
+    "datetime.timezone",
     "mmengine.logging.history_buffer.HistoryBuffer",
     "numpy.dtype",
     "numpy.ndarray",
@@ -55,13 +60,22 @@ FORGOTTEN_OBJECTS = (
 )
 FORGOTTEN_MAPPINGS = (
     "addict.addict.Dict",
+    "builtins.dict",
+    "collections.defaultdict",
     "mmcv.utils.config.ConfigDict",
     "mmengine.config.config.ConfigDict",
     "yacs.config.CfgNode",
 )
 # Entries that hold the weights, in the order in which they are looked for.
 WRAPPERS = ("state_dict", "model")
-PARALLEL_PREFIX = "module."
+# What wrappers of networks put before every name: of several devices, and of compiled code.
+PREFIXES = ("module.", "_orig_mod.")
+# Beginnings of files that are often taken for a checkpoint -> what they are.
+OTHER_FILES = {
+    b"version https://git-lfs": "a pointer of git-lfs, not the file itself: `git lfs pull` gets it",
+    b"<!doctype": "a web page, not the file that was to be downloaded",
+    b"<html": "a web page, not the file that was to be downloaded",
+}
 
 
 @dataclass(frozen=True)
@@ -73,7 +87,8 @@ class Checkpoint:
         wrapper: entry of the file that held them, None where they lay bare.
         prefix: what every key began with, such as `module.`.
         class_names: of the data set that the file says it was trained on.
-        other_entries: entries of the file that were not read.
+        other_entries: entries of the file that were not read, since they are no weights.
+        other_weights: entries that hold weights as well, such as averaged ones, and were not read.
     """
 
     state_dict: dict[str, Tensor]
@@ -81,6 +96,7 @@ class Checkpoint:
     prefix: str = ""
     class_names: tuple[str, ...] | None = None
     other_entries: tuple[str, ...] = ()
+    other_weights: tuple[str, ...] = ()
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -92,12 +108,18 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
-    if path.suffix == ".safetensors":
-        try:
-            return Checkpoint(load_file(path))
-        except Exception as error:
-            raise ValueError(f"{path}: cannot be read as safetensors: {error}") from None
-    return unwrap_checkpoint(_load_pickle(path), path)
+    with path.open("rb") as file:
+        start = file.read(64).lstrip().lower()
+    found = next((what for mark, what in OTHER_FILES.items() if start.startswith(mark)), None)
+    if found:
+        raise ValueError(f"{path}: {found}")
+    if path.suffix != ".safetensors":
+        return unwrap_checkpoint(_load_pickle(path), path)
+    try:
+        weights = load_file(path)
+    except Exception as error:
+        raise ValueError(f"{path}: cannot be read as safetensors: {error}") from None
+    return unwrap_checkpoint(weights, path)
 
 
 def unwrap_checkpoint(content: Any, path: Path | str = "checkpoint") -> Checkpoint:
@@ -119,19 +141,38 @@ def unwrap_checkpoint(content: Any, path: Path | str = "checkpoint") -> Checkpoi
     for key, value in weights.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
             found = ", ".join(map(str, list(content)[:8]))
+            kind = "passed over" if isinstance(value, _Forgotten) else f"a {type(value).__name__}"
             raise ValueError(
-                f"{path}: {wrapper + '.' if wrapper else ''}{key} is a {type(value).__name__}, no "
-                f"tensor; expected weights, bare or in one of {WRAPPERS}; the file holds {found}"
+                f"{path}: {wrapper + '.' if wrapper else ''}{key} is {kind}, no tensor of PyTorch; "
+                f"expected weights, bare or in one of {WRAPPERS}; the file holds {found}"
             )
-    is_parallel = all(key.startswith(PARALLEL_PREFIX) for key in weights)
-    prefix = PARALLEL_PREFIX if is_parallel else ""
+    prefix = _shared_prefix(list(weights))
+    others = [name for name in content if name != wrapper] if wrapper else []
+    averaged = [name for name in others if _is_weights(content[name])]
     return Checkpoint(
         {key.removeprefix(prefix): value for key, value in weights.items()},
         wrapper,
         prefix,
         _class_names(content) if wrapper else None,
-        tuple(str(name) for name in content if name != wrapper) if wrapper else (),
+        tuple(str(name) for name in others if name not in averaged),
+        tuple(map(str, averaged)),
     )
+
+
+def _shared_prefix(keys: list[str]) -> str:
+    """Return the wrappers' names that all keys begin with."""
+    prefix = ""
+    while True:
+        longer = [prefix + each for each in PREFIXES]
+        found = next((each for each in longer if all(key.startswith(each) for key in keys)), None)
+        if found is None:
+            return prefix
+        prefix = found
+
+
+def _is_weights(entry: Any) -> bool:
+    is_filled = isinstance(entry, Mapping) and len(entry) > 0
+    return is_filled and all(isinstance(value, Tensor) for value in entry.values())
 
 
 def _load_pickle(path: Path) -> Any:
@@ -149,9 +190,8 @@ def _load_pickle(path: Path) -> Any:
                 f"{path}: the pickle wants to import {name}, which no weights need. Nothing in it "
                 "was run; do not trust this file"
             ) from None
-        first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
         raise ValueError(
-            f"{path}: cut short, damaged, or no checkpoint ({type(error).__name__}: {first[:200]})"
+            f"{path}: cut short, damaged, or no checkpoint ({type(error).__name__})"
         ) from None
 
 

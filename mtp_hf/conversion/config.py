@@ -4,6 +4,7 @@ Source: original spec 1.5 (which variant of the backbone belongs to which model)
 """
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -89,7 +90,8 @@ def _block_numbers(value: Any) -> list[int]:
     Raises:
         ValueError: not a list of block numbers.
     """
-    if not isinstance(value, list | tuple) or not all(isinstance(i, int) and i >= 0 for i in value):
+    # `type`, since false and true are integers, too
+    if not isinstance(value, list | tuple) or not all(type(i) is int and i >= 0 for i in value):
         raise ValueError(f"out_indices={value!r}: expected blocks counted from 0, as [3, 5, 7, 11]")
     return list(value)
 
@@ -107,16 +109,16 @@ def _head_fields(family: Family, shapes: Shapes, wishes: Wishes) -> tuple[Fields
     if wishes.dataset:
         names, source = classes_of(wishes.dataset), wishes.dataset
         return fields | label_fields(num_labels, key, names, source), {}
-    if wishes.class_names and len(wishes.class_names) == num_labels:
-        return fields | label_fields(num_labels, key, wishes.class_names, "the file"), {}
+    names = wishes.class_names or ()
+    if len(names) == len(set(names)) == num_labels:  # else they are no names of these classes
+        return fields | label_fields(num_labels, key, names, "the file"), {}
     unnamed = {"id2label": f"{num_labels} classes without names; --dataset NAME gives them"}
     return fields | label_fields(num_labels, key, None, ""), unnamed
 
 
 def _variant(shapes: Shapes, backbone: BackboneFacts) -> str:
     """Tell the variant by the operators that are there."""
-    names = {".".join(key.split(".")[-3:]) for key in shapes}
-    if not any(name.endswith("fpn1.0.weight") for name in names):
+    if not any(re.search(r"(^|\.)fpn[12]\.\d\.", key) for key in shapes):
         return "multi_depth"
     has_norm = any(key.removeprefix("backbone.") == "norm.weight" for key in shapes)
     if has_norm and not backbone.fields["use_full_attention_rel_pos"] and not backbone.is_plain:
@@ -134,6 +136,8 @@ def _place(name: str, classes: Mapping[str, type[PreTrainedConfig]]) -> tuple[st
         if known is not None and field not in known:
             raise ValueError(f"--set {name}: no such field; expected one of {sorted(known)}")
         return ("" if classes[""] is classes.get(section) else section), field
+    if field.endswith("_config"):
+        raise ValueError(f"--set {name}: a whole config; set its fields, as {name}.FIELD=VALUE")
     if field in ("num_labels", "id2label", "label2id"):
         raise ValueError(
             f"--set {name}: the classes are those of the file's head; --dataset NAME names them"

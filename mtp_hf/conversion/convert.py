@@ -36,7 +36,8 @@ class Conversion:
         backbone_prefix: of the original.
         model_class: of ours.
         config: of ours.
-        state_dict: our names -> tensors of the file.
+        state_dict: our names -> tensors of the file, all weights in its widest type.
+        narrow_types: original keys -> types of those that the file holds in a narrower one.
         unused: original keys -> tensors that nothing of ours uses, or not the whole of.
         report: what became of every key.
     """
@@ -46,6 +47,7 @@ class Conversion:
     model_class: type[PreTrainedModel]
     config: PreTrainedConfig
     state_dict: dict[str, Tensor]
+    narrow_types: dict[str, str]
     unused: dict[str, Tensor]
     report: ConversionReport
 
@@ -60,7 +62,11 @@ class Conversion:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(0)
                 fresh = self.model_class(self.config).state_dict()
-            weights |= {name: fresh[name] for name in missing}
+            widest = _widest_type(weights)
+            weights |= {
+                name: fresh[name].to(widest) if fresh[name].is_floating_point() else fresh[name]
+                for name in missing
+            }
         model = _on_meta(self.model_class, self.config)
         model.load_state_dict(weights, strict=True, assign=True)
         return model.eval()
@@ -102,6 +108,7 @@ def convert_state_dict(
         weights = {**state_dict, table_key: state_dict[table_key][:, 1:]}
     fates, renamed = _rename(weights, own, table, _reasons(name, backbone))
     report = ConversionReport(_title(name, backbone), model_class.__name__, fates, assumed)
+    narrow = _widen(renamed, report)
     if strict and report.unexplained:
         found = report.unexplained
         raise ValueError(
@@ -111,7 +118,7 @@ def convert_state_dict(
     unused = {key: state_dict[key] for key in report.unused}
     if weights is not state_dict:
         unused[table_key] = state_dict[table_key]  # with the position of the class token
-    return Conversion(name, prefix, model_class, config, renamed, unused, report)
+    return Conversion(name, prefix, model_class, config, renamed, narrow, unused, report)
 
 
 def full_table(family: str, backbone: str, prefix: str, config: PreTrainedConfig) -> RenameTable:
@@ -139,7 +146,7 @@ def _rename(
     """Decide about every key.
 
     Raises:
-        ValueError: a shape does not fit, or two keys become one.
+        ValueError: a shape or a type does not fit, or two keys become one.
     """
     why_unused, why_missing = reasons
     fates, renamed, mismatched = [], {}, []
@@ -152,6 +159,8 @@ def _rename(
             raise ValueError(f"two keys become {name}; the second is {key}")
         if tensor.shape != own[name].shape:
             mismatched.append(f"{key} is {tuple(tensor.shape)}, expected {tuple(own[name].shape)}")
+        if own[name].is_floating_point() and not tensor.is_floating_point():
+            raise ValueError(f"{key} is of type {tensor.dtype}, expected floating-point numbers")
         renamed[name] = tensor
         fates.append(KeyFate(key, name))
     if mismatched:
@@ -162,6 +171,38 @@ def _rename(
         KeyFate(None, name, reason_for(name, why_missing)) for name in own if name not in renamed
     ]
     return fates, renamed
+
+
+def _widest_type(weights: Mapping[str, Tensor]) -> torch.dtype:
+    """Return the type that holds every weight exactly."""
+    types = {tensor.dtype for tensor in weights.values() if tensor.is_floating_point()}
+    if len(types) == 1:
+        return types.pop()
+    return torch.float64 if torch.float64 in types else torch.float32
+
+
+def _widen(weights: dict[str, Tensor], report: ConversionReport) -> dict[str, str]:
+    """Bring all weights to one type in place, which loses nothing, and say so.
+
+    A network has one type: loaded as they are, the wider weights may be rounded without a word.
+
+    Returns:
+        Original keys -> types that were narrower.
+    """
+    widest = _widest_type(weights)
+    narrow = {}
+    for key, name in report.converted.items():
+        tensor = weights[name]
+        if tensor.is_floating_point() and tensor.dtype != widest:
+            narrow[key] = str(tensor.dtype).removeprefix("torch.")
+            weights[name] = tensor.to(widest)
+    if narrow:
+        types = ", ".join(sorted(set(narrow.values())))
+        report.notes.append(
+            f"{len(narrow)} tensors of the file are of type {types}; all are saved as"
+            f" {str(widest).removeprefix('torch.')}, and the way back restores their types"
+        )
+    return narrow
 
 
 def _reasons(

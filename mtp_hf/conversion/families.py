@@ -91,8 +91,10 @@ def _has_masks(shapes: Shapes) -> bool:
 
 def _is_oriented(shapes: Shapes) -> bool:
     """Whether proposals have six numbers instead of four."""
-    anchors = shapes.get("rpn_head.rpn_cls.weight", (0,))[0]
-    return shapes.get("rpn_head.rpn_reg.weight", (0,))[0] == 6 * anchors > 0
+    anchors, numbers = (
+        shapes.get(f"rpn_head.rpn_{name}.weight", ())[:1] for name in ("cls", "reg")
+    )
+    return anchors > (0,) and numbers == (6 * anchors[0],)
 
 
 _BOX_CLASSIFIER = r"roi_head\.bbox_head\.fc_cls\.weight"
@@ -166,7 +168,7 @@ FAMILIES: dict[str, Family] = {
             "vit_rvsa": ViTRVSAForImageClassification,
             "internimage": InternImageForImageClassification,
         },
-        r"head\.fc\.weight",
+        r"head\.fc\.(weight|bias)",
         table=CLASSIFICATION_HEAD_TABLE,
         feature_variant="multi_depth",
     ),

@@ -59,11 +59,11 @@ def convert_checkpoint(
 
     Args:
         source: `.pth` or `.safetensors` file; nothing that it names is run.
-        destination: new or empty folder.
+        destination: new or empty folder, which the source does not lie in.
         dataset: names the classes; for the multi-task model three names with commas.
         settings: fields of the config that no key tells, as in `Wishes`.
         strict: fail on any key that is left over without a known reason.
-        overwrite: replace a folder that is there.
+        overwrite: replace the folder of a model that is there.
 
     Returns:
         What became of every key.
@@ -73,15 +73,15 @@ def convert_checkpoint(
     """
     source, destination = Path(source).expanduser(), Path(destination).expanduser()
     check_destination(destination, overwrite=overwrite)
+    if source.resolve().is_relative_to(destination.resolve()):
+        raise ValueError(f"{destination}: {source} lies in it and would be lost; choose another")
     checkpoint = read_checkpoint(source)
     wishes = Wishes(dataset, settings or {}, checkpoint.class_names)
     try:
         conversion = convert_state_dict(checkpoint.state_dict, wishes, strict=strict)
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from None
-    if checkpoint.other_entries:
-        entries = ", ".join(checkpoint.other_entries)
-        conversion.report.notes.append(f"not read, since they are no weights: {entries}")
+    conversion.report.notes += _passed_over(checkpoint)
     channels = getattr(conversion.config, "backbone_config", conversion.config).num_channels
     if channels != 3:
         conversion.report.notes.append(
@@ -98,12 +98,16 @@ def check_destination(path: Path, *, overwrite: bool) -> None:
     """Refuse to write where something is.
 
     Raises:
-        ValueError: the path is a file, or a folder that is not empty, without `overwrite`.
+        ValueError: the path is a file, or a folder that is not empty, without `overwrite`; with
+            it, a file or a folder of anything else than a model.
     """
-    if path.is_dir() and not any(path.iterdir()):
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return
-    if path.exists() and not overwrite:
-        raise ValueError(f"{path}: exists already; --overwrite replaces it")
+    if not overwrite:
+        raise ValueError(f"{path}: exists already; --overwrite replaces the folder of a model")
+    is_model = any((path / name).is_file() for name in ("config.json", RECORD))
+    if not is_model or any(entry.is_dir() for entry in path.iterdir()):
+        raise ValueError(f"{path}: no folder of a model alone, so --overwrite does not replace it")
 
 
 @contextlib.contextmanager
@@ -148,6 +152,20 @@ def build_processor(model_name: str, side: int | None) -> BaseImageProcessor:
     return kind(size=square)
 
 
+def _passed_over(checkpoint: Checkpoint) -> list[str]:
+    """Tell what else the file holds."""
+    notes = []
+    if checkpoint.other_entries:
+        entries = ", ".join(checkpoint.other_entries)
+        notes.append(f"not read, since they are no weights: {entries}")
+    if checkpoint.other_weights:
+        entries = ", ".join(checkpoint.other_weights)
+        notes.append(
+            f"other weights in the file, not taken: {entries}; those of {checkpoint.wrapper} were"
+        )
+    return notes
+
+
 def _write(conversion: Conversion, checkpoint: Checkpoint, name: str, folder: Path) -> None:
     model = conversion.build_model()
     assumed = "image_size" in conversion.report.assumed  # by the backbone, whatever the task
@@ -161,11 +179,12 @@ def _write(conversion: Conversion, checkpoint: Checkpoint, name: str, folder: Pa
         "wrapper": checkpoint.wrapper,
         "prefix": checkpoint.prefix,
         "keys": list(checkpoint.state_dict),
+        "narrow_types": conversion.narrow_types,
         **conversion.report.to_dict(),
     }
     (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     leftovers = {
-        key: tensor.contiguous()
+        key: tensor.contiguous().clone()  # of its own storage, as safetensors wants it
         for key, tensor in conversion.unused.items()
         if not _is_constant(key, tensor)
     }
@@ -175,7 +194,7 @@ def _write(conversion: Conversion, checkpoint: Checkpoint, name: str, folder: Pa
 
 def _is_constant(key: str, tensor: torch.Tensor) -> bool:
     """Whether a tensor can be computed again, bit for bit."""
-    if not key.endswith("relative_position_index"):
+    if not key.endswith("relative_position_index") or tensor.ndim != 2:
         return False
     side = round(tensor.shape[0] ** 0.5)
     return torch.equal(tensor, relative_position_index(side))

@@ -71,14 +71,14 @@ def count_classes(shapes: Shapes) -> tuple[int, str]:
     """
     regressor = "bbox_head.retina_reg.weight"
     if regressor in shapes:
-        key, anchors = "bbox_head.retina_cls.weight", shape_of(shapes, regressor, 4)[0] // 4
-        return shape_of(shapes, key, 4)[0] // anchors, key
+        key, numbers = "bbox_head.retina_cls.weight", shape_of(shapes, regressor, 4)[0]
+        return 4 * shape_of(shapes, key, 4)[0] // numbers, key  # four numbers for each anchor
     key = "roi_head.bbox_head.fc_cls.weight"
     if key in shapes:
         return shape_of(shapes, key, 2)[0] - 1, key  # background is the last
-    for key in ("decode_head.conv_seg.weight", "head.fc.weight"):
+    for key, num_axes in (("decode_head.conv_seg.weight", 4), ("head.fc.weight", 2)):
         if key in shapes:
-            return shapes[key][0], key
+            return shape_of(shapes, key, num_axes)[0], key
     raise ValueError("no classifier among the keys")
 
 
@@ -162,7 +162,9 @@ def _pretraining_counts(shapes: Shapes) -> dict[int, tuple[int, str]]:
     for key in sorted(shapes):
         match = re.fullmatch(pattern, key)
         if match:
-            counts[int(match[1])] = (shapes[key][0] - 1, key)  # all of them have a background
+            num_axes = 4 if key.startswith("semseg") else 2
+            num_classes = shape_of(shapes, key, num_axes)[0] - 1  # all of them have a background
+            counts[int(match[1])] = (num_classes, key)
     if not counts:
         raise ValueError("no classifier of a data set, such as semseghead_1.1.weight")
     if sorted(counts) != list(range(1, len(counts) + 1)):

@@ -13,14 +13,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from mtp_hf.conversion.backbones import BACKBONE_KINDS
 from mtp_hf.conversion.convert import full_table
 from mtp_hf.conversion.families import FAMILIES
-from mtp_hf.hub.whole_model import class_named, load_whole, read_config, read_json, read_weights
+from mtp_hf.hub.whole_model import (
+    class_named,
+    load_whole,
+    read_config,
+    read_json,
+    read_tensors,
+    read_weights,
+)
 from mtp_hf.modeling.convert_mtp_checkpoint import invert_table, rename_key
 
 # Beside converted weights: the fate of every key, and what nothing of ours uses.
@@ -55,9 +61,11 @@ def restore_original(
     prefix = record.get("backbone_prefix", FAMILIES[family].prefixes[-1])
     # Not the model's own: it has one type, and these may have been saved in several.
     weights = original_state_dict(read_weights(source), model.config, family, prefix)
+    for key, name in record.get("narrow_types", {}).items():
+        weights[key] = weights[key].to(getattr(torch, name))
     leftovers = source / LEFTOVERS
     if leftovers.is_file():
-        weights |= load_file(leftovers)
+        weights |= read_tensors(leftovers)
     order = [key for key in record.get("keys", weights) if key in weights]
     outer = record.get("prefix", "")
     content: Any = {outer + key: weights[key] for key in order}

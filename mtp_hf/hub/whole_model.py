@@ -88,8 +88,17 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     for name in sorted(names):
         if not (folder / name).is_file():
             raise ValueError(f"{folder} holds no weights: no {name}")
-        try:
-            weights |= load_file(folder / name)
-        except SafetensorError as error:
-            raise ValueError(f"{folder / name}: not whole: {error}") from None
+        weights |= read_tensors(folder / name)
     return weights
+
+
+def read_tensors(file: Path) -> dict[str, Tensor]:
+    """Read a file of safetensors.
+
+    Raises:
+        ValueError: it is cut short or damaged.
+    """
+    try:
+        return load_file(file)
+    except SafetensorError as error:
+        raise ValueError(f"{file}: not whole: {error}") from None

@@ -54,6 +54,8 @@ def test_plain_transformer_is_told_from_windows():
     [
         ({"pos_embed": (1, 48, 32)}, "pos_embed has 48 positions"),
         ({"pos_embed": (49, 32)}, "pos_embed has shape"),
+        ({"pos_embed": (1, 0, 32)}, r"pos_embed has shape \(1, 0, 32\), so no numbers"),
+        ({"cls_token": (1, 1, 32), "pos_embed": (1, 1, 32)}, "pos_embed has 0 positions"),
         ({"blocks.7.norm1.weight": (32,)}, r"no key matches .* for \[4, 5, 6\]"),
     ],
 )

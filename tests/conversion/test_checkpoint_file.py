@@ -1,6 +1,8 @@
 """Claims about reading checkpoint files: what real ones hold is read, nothing is ever run."""
 
 import argparse
+import collections
+import datetime
 import os
 import pathlib
 import sys
@@ -59,6 +61,32 @@ def test_safetensors_are_read(tmp_path):
     assert _is_equal(read_checkpoint(tmp_path / "x.safetensors").state_dict)
 
 
+@pytest.mark.parametrize(
+    "prefix", ["module.", "_orig_mod.", "module._orig_mod.", "module.module.", ""]
+)
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+def test_names_of_wrappers_are_taken_off_together(tmp_path, prefix, suffix):
+    content = {prefix + key: value for key, value in WEIGHTS.items()}
+    save = torch.save if suffix == "pth" else save_file
+    save(content, tmp_path / f"x.{suffix}")
+    found = read_checkpoint(tmp_path / f"x.{suffix}")
+    assert _is_equal(found.state_dict)
+    assert found.prefix == prefix
+
+
+def test_a_file_of_safetensors_without_weights_is_refused(tmp_path):
+    save_file({}, tmp_path / "x.safetensors")
+    with pytest.raises(ValueError, match="holds no weights"):
+        read_checkpoint(tmp_path / "x.safetensors")
+
+
+def test_other_weights_in_the_file_are_told_from_what_is_none():
+    content = {"state_dict": WEIGHTS, "ema_state_dict": WEIGHTS, "meta": {}, "epoch": 3}
+    found = unwrap_checkpoint(content)
+    assert found.other_weights == ("ema_state_dict",)
+    assert found.other_entries == ("meta", "epoch")
+
+
 def test_prefix_that_not_all_keys_have_stays():
     keys = {"module.a": torch.ones(1), "b": torch.ones(1)}
     assert unwrap_checkpoint(keys).prefix == ""
@@ -77,6 +105,8 @@ def test_what_training_programs_add_is_passed_over(tmp_path, foreign_class):
         "best": np.float64(3.0),
         "args": argparse.Namespace(lr=1, root=pathlib.PosixPath("x")),
         "config": node,
+        "started": datetime.datetime.now(datetime.UTC),
+        "counts": collections.defaultdict(dict, {1: collections.defaultdict(list, {2: [3]})}),
         "optimizer": {"state": {0: {"exp_avg": torch.zeros(2)}}},
     }
     torch.save(content, tmp_path / "x.pth")
@@ -126,6 +156,33 @@ def test_a_file_of_another_kind_is_refused(tmp_path, name):
     (tmp_path / name).write_text("hello\n" * 100)
     with pytest.raises(ValueError, match=name):
         read_checkpoint(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:1", "a pointer of git-lfs"),
+        ("\n<!DOCTYPE html><html>", "a web page"),
+    ],
+)
+@pytest.mark.parametrize("name", ["x.pth", "x.safetensors"])
+def test_what_was_downloaded_instead_is_told(tmp_path, name, text, message):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match=rf"{name}: {message}"):
+        read_checkpoint(tmp_path / name)
+
+
+def test_no_message_advises_to_read_a_file_the_unsafe_way(tmp_path):
+    (tmp_path / "x.pth").write_bytes(b"\x80\x02garbage")
+    with pytest.raises(ValueError, match="no checkpoint") as caught:
+        read_checkpoint(tmp_path / "x.pth")
+    assert "weights_only" not in str(caught.value)
+
+
+def test_weights_of_another_library_are_refused_by_key(tmp_path):
+    torch.save({"state_dict": {"a.weight": np.ones(3)}}, tmp_path / "x.pth")
+    with pytest.raises(ValueError, match=r"state_dict\.a\.weight is passed over, no tensor"):
+        read_checkpoint(tmp_path / "x.pth")
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -144,6 +144,61 @@ def test_key_that_tells_a_size_must_be_there(key, message):
         convert_state_dict(weights)
 
 
+@pytest.mark.parametrize("dtype", [torch.int8, torch.complex64])
+def test_weights_that_are_no_floating_point_numbers_are_refused_by_key(dtype):
+    weights = tiny_original("backbone")
+    weights["norm.weight"] = torch.ones(32)
+    weights["blocks.1.norm1.weight"] = torch.ones(32).to(dtype)
+    with pytest.raises(ValueError, match=r"blocks\.1\.norm1\.weight is of type torch\.\w+, exp"):
+        convert_state_dict(weights)
+
+
+@pytest.mark.parametrize(
+    ("narrow", "rest", "widest"),
+    [
+        (torch.float16, torch.float32, torch.float32),
+        (torch.float16, torch.bfloat16, torch.float32),
+        (torch.float32, torch.float64, torch.float64),
+    ],
+)
+def test_weights_of_several_types_get_one_that_holds_them_all_exactly(narrow, rest, widest):
+    weights = {k: v.to(rest) for k, v in tiny_original("backbone").items() if "index" not in k}
+    weights["pos_embed"] = weights["pos_embed"].to(narrow)
+    conversion = convert_state_dict(weights)
+    assert {tensor.dtype for tensor in conversion.build_model().state_dict().values()} == {widest}
+    table = conversion.state_dict["embeddings.position_embeddings"]
+    assert torch.equal(table, weights["pos_embed"].to(widest))
+    assert str(narrow).removeprefix("torch.") in conversion.report.notes[0]
+
+
+def test_parameters_that_start_afresh_have_the_type_of_the_file():
+    settings = {"full_attention_interval": 2, "feature_variant": "multi_depth_pyramid"}
+    weights = {key: value.half() for key, value in _autoencoder().items()}
+    model = convert_state_dict(weights, Wishes(settings=settings)).build_model()
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float16}
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "message"),
+    [
+        ("classifier", "head.fc.weight", "no classifier"),
+        ("backbone", "fpn1.0.weight", r"pyramid\.quarter_stride\.0\.weight is missing"),
+    ],
+)
+def test_missing_part_does_not_make_it_another_kind(name, key, message):
+    weights = tiny_original(name)
+    del weights[key]
+    with pytest.raises(ValueError, match=message):
+        convert_state_dict(weights)
+
+
+def test_names_that_repeat_are_no_names():
+    names = ("a", "b", "b")
+    conversion = convert_state_dict(tiny_original("upernet"), Wishes(class_names=names))
+    assert conversion.config.id2label == {0: "LABEL_0", 1: "LABEL_1", 2: "LABEL_2"}
+    assert "id2label" in conversion.report.assumed
+
+
 def test_out_indices_are_set_as_blocks_from_zero_and_no_longer_assumed():
     weights = tiny_original("upernet")
     assert "out_indices" in convert_state_dict(weights).report.assumed
@@ -169,6 +224,8 @@ def test_settings_reach_the_config_that_has_them():
         ({"backbone_config.nope": 3}, r"--set backbone_config\.nope: no such field"),
         ({"nowhere.x": 3}, "there is no nowhere"),
         ({"out_indices": "3,5"}, "expected blocks counted from 0"),
+        ({"out_indices": [False, True, 2, 3]}, "expected blocks counted from 0"),
+        ({"backbone_config": {"hidden_size": 64}}, r"backbone_config\.FIELD=VALUE"),
         ({"nms_iou": "much"}, "does not fit together"),
         ({"backbone_config.hidden_size": 64}, "shapes that do not fit"),
         (

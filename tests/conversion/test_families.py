@@ -28,6 +28,17 @@ def test_backbones_may_lie_below_a_prefix(prefix):
     assert backbone_prefix(FAMILIES["backbone"], shapes) == prefix
 
 
+def test_proposals_without_numbers_are_not_oriented():
+    shapes = _shapes("faster_rcnn")
+    shapes |= {"rpn_head.rpn_cls.weight": (), "rpn_head.rpn_reg.weight": (0,)}
+    assert recognise_family(shapes) == "faster_rcnn"
+
+
+def test_a_classifier_is_told_by_either_part_of_its_last_layer():
+    shapes = {k: v for k, v in _shapes("classifier").items() if k != "head.fc.weight"}
+    assert recognise_family(shapes) == "classifier"
+
+
 def test_all_tables_lead_back_and_all_models_ship_their_code():
     for family in FAMILIES.values():
         assert len(invert_table(family.table)) == sum(new is not None for _, new in family.table)

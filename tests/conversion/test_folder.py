@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import AutoConfig, AutoImageProcessor
 
 from mtp_hf.conversion import folder as folder_module
@@ -98,6 +99,65 @@ def test_existing_folder_is_kept_unless_told_otherwise(tmp_path):
     assert (tmp_path / "out" / "mine.txt").is_file()
     convert_checkpoint(source, tmp_path / "out", overwrite=True)
     assert not (tmp_path / "out" / "mine.txt").exists()
+
+
+def test_the_source_is_never_replaced(tmp_path):
+    source = _file(tmp_path, tiny_original("backbone"))
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"original\.pth lies in it and would be lost"):
+        convert_checkpoint(source, tmp_path, overwrite=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "original.pth"]
+
+
+@pytest.mark.parametrize("names", [["notes.txt"], ["config.json", "src/code.py"], ["src/code.py"]])
+def test_a_folder_of_anything_else_is_not_replaced(tmp_path, names):
+    for name in names:
+        (tmp_path / "out" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "out" / name).write_text("mine")
+    source = _file(tmp_path, tiny_original("backbone"))
+    with pytest.raises(ValueError, match="out: no folder of a model alone"):
+        convert_checkpoint(source, tmp_path / "out", overwrite=True)
+    assert all((tmp_path / "out" / name).read_text() == "mine" for name in names)
+
+
+def test_a_file_is_not_replaced_by_a_folder(tmp_path):
+    source = _file(tmp_path, tiny_original("backbone"))
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(ValueError, match="out: no folder of a model alone"):
+        convert_checkpoint(source, tmp_path / "out", overwrite=True)
+
+
+def test_weights_of_several_types_survive_the_round_trip(tmp_path):
+    weights = {k: v.half() if v.ndim == 4 else v for k, v in tiny_original("upernet").items()}
+    report = convert_checkpoint(_file(tmp_path, weights), tmp_path / "out")
+    assert "are of type float16; all are saved as float32" in report.notes[0]
+    restore_original(tmp_path / "out", tmp_path / "back.pth")
+    back = torch.load(tmp_path / "back.pth")["state_dict"]
+    for key, value in weights.items():
+        assert back[key].dtype == value.dtype and torch.equal(back[key], value), key
+
+
+def test_unused_weights_that_share_their_numbers_are_kept(tmp_path):
+    shared = torch.rand(3)
+    unused = {"auxiliary_head.a": shared, "auxiliary_head.b": shared}
+    convert_checkpoint(_file(tmp_path, tiny_original("upernet") | unused), tmp_path / "out")
+    assert load_file(tmp_path / "out" / LEFTOVERS).keys() == unused.keys()
+
+
+def test_constant_of_another_shape_is_kept(tmp_path):
+    key = "blocks.0.attn.relative_position_index"
+    weights = tiny_original("backbone") | {key: torch.tensor(1)}
+    convert_checkpoint(_file(tmp_path, weights), tmp_path / "out")
+    assert load_file(tmp_path / "out" / LEFTOVERS).keys() == {key}
+
+
+def test_other_weights_in_the_file_are_told_from_what_is_none(tmp_path):
+    weights = tiny_original("backbone")
+    source = _file(tmp_path, weights, meta={}, ema_state_dict=weights)
+    assert convert_checkpoint(source, tmp_path / "out").notes == [
+        "not read, since they are no weights: meta",
+        "other weights in the file, not taken: ema_state_dict; those of state_dict were",
+    ]
 
 
 def test_failed_replacement_keeps_the_old_folder(tmp_path):

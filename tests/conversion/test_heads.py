@@ -51,6 +51,20 @@ def test_classes_are_counted_without_the_background_of_region_heads(name, count)
     assert count_classes(_shapes(name))[0] == count
 
 
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("upernet", "decode_head.conv_seg.weight"),
+        ("classifier", "head.fc.weight"),
+        ("retinanet", "bbox_head.retina_reg.weight"),
+    ],
+)
+@pytest.mark.parametrize("shape", [(), (0, 0), (0, 0, 0, 0)])
+def test_classifier_without_numbers_is_refused_by_name(name, key, shape):
+    with pytest.raises(ValueError, match=f"{key} has shape"):
+        count_classes(_shapes(name) | {key: shape})
+
+
 def test_head_without_classifier_is_refused():
     with pytest.raises(ValueError, match="no classifier"):
         count_classes({"neck.x": (1,)})
@@ -76,8 +90,11 @@ def _pretraining(counts, tasks=("ss", "is", "rd")):
         "is": "inssegroiboxhead_fc_cls{}.weight",
         "rd": "rotdetroiboxhead_fc_cls{}.weight",
     }
+    kernel = {"ss": (1, 1), "is": (), "rd": ()}
     return {
-        patterns[task].format(i): (count + 1, 8) for i, count in counts.items() for task in tasks
+        patterns[task].format(i): (count + 1, 8, *kernel[task])
+        for i, count in counts.items()
+        for task in tasks
     }
 
 
