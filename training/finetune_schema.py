@@ -2,14 +2,14 @@
 
 What is shared with pretraining is in `recipe_sections.py`. Where `schedule.epochs` is given, the
 milestones, `schedule.update_every`, `evaluation.every` and `saving.checkpoint_every` count epochs,
-else optimizer steps.
+else optimizer steps; who overrides the unit has to give them, too (`check_counts`).
 
 Defaults are those that the published finetuning has in common. Source: original spec 3.0.
 """
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any, Self
 
 from mtp_hf.dataset_scripts import BUILDERS
@@ -19,6 +19,7 @@ from mtp_hf.training.recipe_sections import (
     Optimizer,
     Saving,
     Schedule,
+    check_milestones,
     check_range,
     check_sections,
 )
@@ -118,6 +119,11 @@ class FinetuneSchedule(Schedule):
     epochs: int | None = None
     warmup_epochs: int | None = None
 
+    @property
+    def unit(self) -> str:
+        """What the run counts: `epochs` or `steps`."""
+        return "steps" if self.epochs is None else "epochs"
+
 
 @dataclasses.dataclass(frozen=True)
 class FinetuneOptimizer(Optimizer):
@@ -214,7 +220,7 @@ class FinetuneRecipe(CommonRecipe):
             evaluation=dataclasses.replace(self.evaluation, every=every * length),
             saving=dataclasses.replace(self.saving, checkpoint_every=checkpoint_every * length),
         )
-        _check_warmup(recipe)
+        _check_steps(recipe)
         return recipe
 
 
@@ -230,23 +236,78 @@ def check_finetune_recipe(recipe: FinetuneRecipe) -> None:
     check_range(recipe, "schedule.batch_size", at_least=1)
     check_range(recipe, "schedule.warmup_epochs", at_least=0, or_null=True)
     check_sections(recipe)
-    schedule, evaluation = recipe.schedule, recipe.evaluation
+    _check_schedule(recipe)
+    decay = recipe.optimizer.ema_decay
+    if decay is not None and not 0 < decay < 1:
+        raise ValueError(f"optimizer.ema_decay: expected 0 < x < 1, got {decay}")
+    _check_model(recipe.model)
+    _check_mix(recipe)
+    _check_evaluation(recipe.evaluation)
+
+
+def check_counts(recipe: FinetuneRecipe, unit: str, overridden: Container[str]) -> None:
+    """Check that who counts a run in another unit gives everything that counts in it.
+
+    Args:
+        recipe: with its overrides.
+        unit: `epochs` or `steps`, in which it counts without them.
+        overridden: dotted keys.
+
+    Raises:
+        ValueError: the unit is another one and a number meant in the first one stayed.
+    """
+    schedule = recipe.schedule
+    counts = {
+        "evaluation.every": recipe.evaluation.every,
+        "saving.checkpoint_every": recipe.saving.checkpoint_every,
+    }
+    if schedule.kind == "multistep":
+        counts["schedule.milestones"] = list(schedule.milestones)
+    elif schedule.kind != "constant":
+        counts["schedule.update_every"] = schedule.update_every
+    left = [f"{key}={n}" for key, n in counts.items() if n and key not in overridden]
+    if schedule.unit != unit and left:
+        raise ValueError(
+            f"schedule.{schedule.unit} in place of {unit}: what the recipe counts in {unit} would"
+            f" count {schedule.unit}; give it in {schedule.unit}, too: {', '.join(left)}"
+        )
+
+
+def _check_schedule(recipe: FinetuneRecipe) -> None:
+    schedule = recipe.schedule
     if (schedule.epochs is None) == (schedule.steps is None):
-        raise ValueError("schedule: expected epochs or steps, one of the two")
+        raise ValueError(
+            "schedule: expected epochs or steps, one of the two, the other null; got"
+            f" epochs={schedule.epochs} and steps={schedule.steps}"
+        )
     if schedule.warmup_epochs is not None and (schedule.epochs is None or schedule.warmup_steps):
         raise ValueError(
             "schedule.warmup_epochs goes with schedule.epochs and instead of warmup_steps"
         )
     if schedule.epochs is None:
-        _check_warmup(recipe)
-    decay = recipe.optimizer.ema_decay
-    if decay is not None and not 0 < decay < 1:
-        raise ValueError(f"optimizer.ema_decay: expected 0 < x < 1, got {decay}")
-    _check_mix(recipe)
-    if recipe.model.freeze_backbone and recipe.model.lora_rank:
+        _check_steps(recipe)
+    else:
+        check_milestones(schedule, schedule.epochs, warmup=schedule.warmup_epochs or 0)
+
+
+def _check_model(model: FinetuneModel) -> None:
+    if model.freeze_backbone and model.lora_rank:
         raise ValueError("model.freeze_backbone and model.lora_rank exclude each other")
-    if (evaluation.window is None) != (evaluation.stride is None):
+    for section in ("head", "backbone_overrides"):
+        for key in ("num_labels", "id2label", "label2id"):
+            if key in getattr(model, section):
+                raise ValueError(
+                    f"model.{section}.{key}: the classes are those of the data set; where it does"
+                    " not know them, data.class_names does"
+                )
+
+
+def _check_evaluation(evaluation: FinetuneEvaluation) -> None:
+    window, stride = evaluation.window, evaluation.stride
+    if (window is None) != (stride is None):
         raise ValueError("evaluation.window and evaluation.stride go together")
+    if window is not None and stride is not None and not 1 <= stride <= window:
+        raise ValueError(f"evaluation.stride: expected 1 to the window of {window}, got {stride}")
     if unknown := set(evaluation.flips) - {"horizontal", "vertical", "diagonal"}:
         raise ValueError(f"evaluation.flips: {sorted(unknown)[0]!r} is no direction")
     if not evaluation.scales or min(evaluation.scales) <= 0:
@@ -266,9 +327,12 @@ def _check_mix(recipe: FinetuneRecipe) -> None:
         )
 
 
-def _check_warmup(recipe: FinetuneRecipe) -> None:
+def _check_steps(recipe: FinetuneRecipe) -> None:
+    """What can be told once the length is known in steps."""
     steps, warmup = recipe.schedule.steps, recipe.schedule.warmup_steps
-    if steps is not None and warmup >= steps:
+    assert steps is not None
+    if warmup >= steps:
         raise ValueError(
             f"schedule: the warm-up of {warmup} steps must be shorter than the run of {steps} steps"
         )
+    check_milestones(recipe.schedule, steps, warmup=warmup)

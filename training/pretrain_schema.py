@@ -16,7 +16,12 @@ from torch import nn
 
 from mtp_hf.dataset_scripts.samrs import SAMRS_TASKS
 from mtp_hf.modeling.configuration_vit_rvsa import VIT_RVSA_SIZES
-from mtp_hf.training.recipe_sections import CommonRecipe, check_range, check_sections
+from mtp_hf.training.recipe_sections import (
+    CommonRecipe,
+    check_milestones,
+    check_range,
+    check_sections,
+)
 from mtp_hf.training.strict_dataclass import unknown_name
 
 TASKS = ("ss", "is", "rd")
@@ -125,6 +130,7 @@ def check_recipe(recipe: Recipe) -> None:
             f"schedule.warmup_steps ({recipe.schedule.warmup_steps}) must be less than"
             f" schedule.steps ({recipe.schedule.steps})"
         )
+    check_milestones(recipe.schedule, recipe.schedule.steps, warmup=recipe.schedule.warmup_steps)
     if not 0 <= recipe.augment.flip_probability <= 1:
         raise ValueError(
             f"augment.flip_probability: expected 0 to 1, got {recipe.augment.flip_probability}"

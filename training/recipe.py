@@ -8,13 +8,17 @@ to an equal recipe.
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from mtp_hf.training.finetune_schema import FinetuneRecipe, check_finetune_recipe
+from mtp_hf.training.finetune_schema import (
+    FinetuneRecipe,
+    check_counts,
+    check_finetune_recipe,
+)
 from mtp_hf.training.pretrain_schema import DEMO_ROOT, Recipe, check_recipe
 from mtp_hf.training.recipe_sections import CommonRecipe
 from mtp_hf.training.strict_dataclass import build_dataclass, merge, parse_override, unknown_name
@@ -52,18 +56,22 @@ def load_recipe(
             values = merge(values, _chosen_row(rows, result))
         elif result is not None and result != values.get("result"):
             raise ValueError(f"no results: rows here, so no row {result!r}")
+        unit = _unit(values)
         for argument in overrides:
             values = merge(values, parse_override(argument))
-        recipe = _build(_without_removed_sources(values))
+        overridden = {argument.partition("=")[0].strip() for argument in overrides}
+        recipe = _build(_without_removed_sources(values), unit, overridden)
     except (ValueError, TypeError) as error:
         raise type(error)(f"recipe {name}: {error}") from None
     return recipe
 
 
-def _build(values: dict[str, Any]) -> AnyRecipe:
-    """A recipe with a `task` is one of finetuning."""
+def _build(values: dict[str, Any], unit: str | None, overridden: Container[str]) -> AnyRecipe:
+    """A recipe with a `task` is one of finetuning; `unit` is what it counts if not overridden."""
     if "task" in values:
         finetuning = build_dataclass(FinetuneRecipe, values)
+        if unit:
+            check_counts(finetuning, unit, overridden)
         check_finetune_recipe(finetuning)
         return finetuning
     pretraining = build_dataclass(Recipe, values)
@@ -110,6 +118,8 @@ RESUMABLE_CHANGES = (
     "name",
     "about",
     "data.root",
+    "data.evaluate",
+    "data.evaluate_config",
     "model.init",
     "model.init_decoder",
     "published",
@@ -180,6 +190,14 @@ def _chosen_row(rows: Mapping[str, Any], result: str | None) -> dict[str, Any]:
     if result not in rows:
         raise ValueError(unknown_name(result, "row", result, rows))
     return {**rows[result], "result": result}
+
+
+def _unit(values: Mapping[str, Any]) -> str | None:
+    """What the schedule counts; None where it does not say, or says both."""
+    schedule = values.get("schedule")
+    given = schedule if isinstance(schedule, Mapping) else {}
+    units = [unit for unit in ("epochs", "steps") if given.get(unit) is not None]
+    return units[0] if len(units) == 1 else None
 
 
 def _without_removed_sources(values: dict[str, Any]) -> dict[str, Any]:

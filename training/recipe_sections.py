@@ -205,6 +205,10 @@ def check_sections(recipe: CommonRecipe) -> None:
         raise ValueError(
             f"optimizer.layer_decay: expected 0 < x <= 1, got {recipe.optimizer.layer_decay}"
         )
+    if not all(0 <= beta < 1 for beta in recipe.optimizer.betas):
+        raise ValueError(
+            f"optimizer.betas: expected 0 <= x < 1, both, got {list(recipe.optimizer.betas)}"
+        )
     start = recipe.schedule.warmup_start
     if start is not None and not 0 <= start <= 1:
         raise ValueError(f"schedule.warmup_start: expected 0 to 1, got {start}")
@@ -215,6 +219,25 @@ def check_sections(recipe: CommonRecipe) -> None:
         raise ValueError(
             f"schedule.milestones={list(milestones)} does not go with"
             f" schedule.kind={recipe.schedule.kind}: multistep has some, other kinds have none"
+        )
+
+
+def check_milestones(schedule: Schedule, length: int, *, warmup: int) -> None:
+    """Check that the rate falls at every milestone, between warm-up and end.
+
+    Args:
+        schedule: of the run.
+        length: of the run, in what milestones count.
+        warmup: likewise.
+
+    Raises:
+        ValueError: a milestone would change nothing, or cut the warm-up off.
+    """
+    milestones, first = schedule.milestones, max(warmup, 1)
+    if milestones and not first <= milestones[0] <= milestones[-1] < length:
+        raise ValueError(
+            f"schedule.milestones={list(milestones)}: expected {first} to {length - 1}, after the"
+            " warm-up and before the end of the run"
         )
 
 

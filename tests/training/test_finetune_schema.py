@@ -9,10 +9,13 @@ from mtp_hf.training.finetune_schema import (
     FinetuneModel,
     FinetuneRecipe,
     FinetuneSchedule,
+    check_counts,
     check_finetune_recipe,
 )
 from mtp_hf.training.optim import learning_rate_factor
 from mtp_hf.training.recipe_sections import micro_batch_sizes
+
+STAIRS = {"kind": "multistep"}
 
 
 def _recipe(**schedule):
@@ -62,6 +65,13 @@ def test_the_batch_size_is_shared_under_its_own_key():
         ({"epochs": None, "steps": 9, "warmup_steps": 9}, "warm-up of 9 steps must be shorter"),
         ({"batch_size": 0}, r"schedule\.batch_size: expected at least 1"),
         ({"epochs": 0}, r"schedule\.epochs: expected at least 1"),
+        ({**STAIRS, "milestones": (8, 10)}, r"milestones=\[8, 10\]: expected 1 to 9, after"),
+        ({**STAIRS, "milestones": (0, 8)}, r"milestones=\[0, 8\]: expected 1 to 9, after"),
+        ({**STAIRS, "milestones": (2, 8), "warmup_epochs": 3}, "expected 3 to 9, after"),
+        (
+            {**STAIRS, "epochs": None, "steps": 900, "warmup_steps": 500, "milestones": (8, 800)},
+            r"milestones=\[8, 800\]: expected 500 to 899, after the warm-up and before the end",
+        ),
     ],
 )
 def test_a_schedule_that_does_not_fit_is_refused(schedule, message):
@@ -76,12 +86,58 @@ def test_a_warmup_longer_than_the_epochs_is_refused_when_their_length_is_known()
         recipe.in_steps({"eurosat": 128})
 
 
+def test_a_milestone_within_the_warmup_is_refused_when_the_length_of_epochs_is_known():
+    recipe = _recipe(**STAIRS, milestones=(2, 8), warmup_steps=500)
+    check_finetune_recipe(recipe)
+    with pytest.raises(ValueError, match=r"milestones=\[200, 800\]: expected 500 to 999, after"):
+        recipe.in_steps({"eurosat": 6400})
+
+
+def test_counts_of_the_old_unit_are_listed_where_the_unit_is_overridden():
+    recipe = _recipe(**STAIRS, epochs=None, steps=3_000, milestones=(8, 11))
+    expected = (
+        r"schedule\.steps in place of epochs: .* give it in steps, too: evaluation\.every=1,"
+        r" saving\.checkpoint_every=1, schedule\.milestones=\[8, 11\]"
+    )
+    with pytest.raises(ValueError, match=expected):
+        check_counts(recipe, "epochs", set())
+
+
+def test_counts_that_are_overridden_with_the_unit_are_meant():
+    recipe = _recipe(**STAIRS, epochs=None, steps=3_000, milestones=(2_000,))
+    counts = {"evaluation.every", "saving.checkpoint_every", "schedule.milestones"}
+    check_counts(recipe, "epochs", counts)
+    with pytest.raises(ValueError, match=r"too: saving\.checkpoint_every=1$"):
+        check_counts(recipe, "epochs", counts - {"saving.checkpoint_every"})
+
+
+def test_a_count_of_zero_is_never_in_any_unit():
+    recipe = _recipe(epochs=None, steps=90, kind="constant")
+    recipe = dataclasses.replace(
+        recipe,
+        evaluation=dataclasses.replace(recipe.evaluation, every=0),
+        saving=dataclasses.replace(recipe.saving, checkpoint_every=0),
+    )
+    check_counts(recipe, "epochs", set())
+
+
+def test_a_cosine_that_moves_by_epochs_is_not_taken_for_one_by_steps():
+    recipe = _recipe(epochs=None, steps=90)
+    with pytest.raises(ValueError, match=r"schedule\.update_every=1$"):
+        check_counts(recipe, "epochs", {"evaluation.every", "saving.checkpoint_every"})
+
+
 @pytest.mark.parametrize(
     ("section", "fields", "message"),
     [
         ("data", {"builder": "eurosta"}, r"data\.builder=eurosta.*eurosat"),
         ("data", {"image_size": 0}, r"data\.image_size: expected at least 1"),
         ("model", {"freeze_backbone": True, "lora_rank": 4}, "exclude each other"),
+        ("model", {"head": {"num_labels": 3}}, r"model\.head\.num_labels: the classes are those"),
+        ("model", {"backbone_overrides": {"id2label": {}}}, r"backbone_overrides\.id2label: the"),
+        ("optimizer", {"betas": (0.9, 3.0)}, r"optimizer\.betas: expected 0 <= x < 1, both"),
+        ("evaluation", {"window": 64, "stride": 0}, r"stride: expected 1 to the window of 64"),
+        ("evaluation", {"window": 64, "stride": 65}, r"expected 1 to the window of 64, got 65"),
         ("optimizer", {"ema_decay": 1.0}, "ema_decay: expected 0 < x < 1"),
         ("evaluation", {"window": 5}, "window and evaluation.stride go together"),
         ("evaluation", {"flips": ("up",)}, "'up' is no direction"),

@@ -14,6 +14,7 @@ from tests.fakes_classification import write_eurosat
 from tests.training.tiny_finetune import write_recipe
 
 EPOCHS = ["schedule.steps=null", "schedule.epochs=2", "schedule.warmup_steps=0"]
+COUNTS = ["evaluation.every=1", "saving.checkpoint_every=1", "schedule.update_every=1"]
 COMMITS = r"POST /api/models/.*/commit/"
 
 
@@ -24,9 +25,8 @@ def command(client, tmp_path, monkeypatch):
     monkeypatch.setattr(finetuning_results, "plot_losses", lambda *args: None)
     monkeypatch.setattr(finetuning_results, "draw_results", lambda *args: None)
     write_eurosat(tmp_path / "data")
-    counts = {"evaluation": {"every": 1}, "saving": {"checkpoint_every": 1}}
-    recipe = write_recipe(tmp_path / "r.yaml", "scene_classification", **counts)
-    given = ["--recipe", str(recipe), f"data.root={tmp_path / 'data'}", *EPOCHS]
+    recipe = write_recipe(tmp_path / "r.yaml", "scene_classification")
+    given = ["--recipe", str(recipe), f"data.root={tmp_path / 'data'}", *EPOCHS, *COUNTS]
     return [*given, "--output", f"{tmp_path}/run", "--push_to_hub", "scenes"]
 
 

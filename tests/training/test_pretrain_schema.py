@@ -10,6 +10,7 @@ from mtp_hf.training.pretrain_schema import (
     Source,
     check_recipe,
 )
+from mtp_hf.training.recipe_sections import Schedule
 
 
 def _recipe(**source):
@@ -64,6 +65,7 @@ def test_a_source_name_that_would_break_loss_names_is_refused():
     [
         ("schedule", "steps", 0, r"schedule\.steps: expected at least 1, got 0"),
         ("schedule", "warmup_steps", 80_000, "must be less than"),
+        ("optimizer", "betas", (1.0, 0.9), r"optimizer\.betas: expected 0 <= x < 1, both"),
         ("optimizer", "lr", -1.0, r"optimizer\.lr: expected at least 0"),
         ("optimizer", "lr", float("nan"), r"optimizer\.lr: expected at least 0"),
         ("optimizer", "layer_decay", 0.0, "0 < x <= 1"),
@@ -78,6 +80,12 @@ def test_a_value_out_of_range_is_named(section, field, value, message):
     part = dataclasses.replace(getattr(recipe, section), **{field: value})
     with pytest.raises(ValueError, match=message):
         check_recipe(dataclasses.replace(recipe, **{section: part}))
+
+
+def test_a_milestone_after_the_end_is_refused():
+    schedule = Schedule(steps=100, kind="multistep", milestones=(50, 100))
+    with pytest.raises(ValueError, match=r"milestones=\[50, 100\]: expected 1 to 99"):
+        check_recipe(dataclasses.replace(_recipe(), schedule=schedule))
 
 
 @pytest.mark.parametrize("name", ["train", "keys", "pooled"])

@@ -191,6 +191,38 @@ def test_a_source_taken_away_is_a_change(saved):
         check_same_training(fewer, saved[1])
 
 
+def test_a_run_that_measured_nothing_may_be_watched_when_it_goes_on(tmp_path):
+    given = {"result": "vit_b_rvsa_mtp"}
+    recipe = load_recipe("semantic_segmentation/loveda", **given)
+    path = tmp_path / "recipe.yaml"
+    path.write_text(recipe_to_yaml(recipe))
+    watched = load_recipe(str(path), overrides=["data.evaluate=validation", "evaluation.every=40"])
+    assert check_same_training(watched, path) == [
+        "data.evaluate: None -> validation",
+        "evaluation.every: 0 -> 40",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides"),
+    [
+        ("horizontal_detection/dior", ["schedule.epochs=null", "schedule.steps=3000"]),
+        ("semantic_segmentation/loveda", ["schedule.steps=null", "schedule.epochs=10"]),
+    ],
+)
+def test_another_unit_of_the_length_alone_is_refused(name, overrides):
+    with pytest.raises(ValueError, match=r"in place of .* saving\.checkpoint_every="):
+        load_recipe(name, result="vit_b_rvsa_mtp", overrides=overrides)
+
+
+def test_another_unit_is_taken_with_all_that_counts_in_it():
+    counts = ["evaluation.every=500", "saving.checkpoint_every=500", "schedule.milestones=[2000]"]
+    unit = ["schedule.epochs=null", "schedule.steps=3000"]
+    name, row = "horizontal_detection/dior", "vit_b_rvsa_mtp"
+    recipe = load_recipe(name, result=row, overrides=unit + counts)
+    assert (recipe.schedule.steps, recipe.schedule.milestones) == (3000, (2000,))
+
+
 def test_a_published_recipe_names_no_folder_of_the_machine():
     overrides = ["data.root=/home/me/samrs", "model.init=/home/me/mae_vit_b.pth"]
     recipe = without_paths(load_recipe("pretrain/demo", overrides=overrides))
