@@ -1,7 +1,8 @@
 """`mtp_hf.predict`: what a finetuned network finds in images, in their own pixels.
 
 Images are prepared as the network's evaluation prepares them, padding included, and one after the
-other, so that a prediction does not depend on the images beside it.
+other, so that a prediction does not depend on the images beside it. Those smaller than the backbone
+takes are padded further, and read as one window.
 """
 
 import contextlib
@@ -18,10 +19,11 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
 )
-from transformers.image_utils import load_image
 
 from mtp_hf import modeling
 from mtp_hf.hub.whole_model import load_whole
+from mtp_hf.picture_input import read_picture
+from mtp_hf.small_images import pad_small, smallest_side
 
 # End of a model's name -> whether it takes pairs of images, and whether it reads windows.
 KINDS = {
@@ -49,7 +51,8 @@ def predict(
 
     Args:
         model: The network, or the folder or Hub id it is loaded from.
-        image: PIL image, file or address; for changes, the earlier one.
+        image: PIL image, file, address, uint8 array (H, W, 3) or tensor (3, H, W), turned as its
+            EXIF orientation says; for changes, the earlier one.
         image_post: The later one, of the same size.
         processor: Of the images; default: that which lies beside the weights.
         threshold: Detections with lower scores are left out.
@@ -84,13 +87,18 @@ def predict(
             raise ValueError(f"{name} reads no windows: they belong to networks that label pixels")
         windows = {"window": (window, window), "stride": (stride, stride)}
     processor = processor or _processor_beside(model)
-    images = [load_image(each) for each in (image, image_post) if each is not None]
+    images = [read_picture(each) for each in (image, image_post) if each is not None]
     pad = {} if kind == "ForImageClassification" else {"do_pad": True}
     inputs = processor(*images, return_tensors="pt", **pad).to(model.device, model.dtype)
     with _evaluating(model):
         if kind == "ForImageClassification":
             scores = model(inputs["pixel_values"]).logits[0].float().softmax(dim=0)
             return {"scores": scores, "label": scores.argmax()}
+        smallest = smallest_side(model.config)
+        if inputs["sizes"].min() < smallest:  # windows have no padding
+            windows = {}
+        for key in inputs.keys() & {"pixel_values", "pixel_values_post"}:
+            inputs[key] = pad_small(inputs[key], smallest)
         (found,) = model.predict(**inputs, **windows)
     if "scores" not in found:
         return found

@@ -1,5 +1,6 @@
 """Claims about `mtp_hf.predict`: the predictions of the evaluation, from a name or a network."""
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -110,6 +111,32 @@ def test_detections_below_the_threshold_are_left_out(tmp_path):
     assert 0 < len(fewer["scores"]) < len(found["scores"])
     assert fewer["scores"].min() >= between
     assert len(fewer["boxes"]) == len(fewer["labels"]) == len(fewer["scores"])
+
+
+@pytest.mark.parametrize("task", ["semantic_segmentation", "change_detection"])
+@pytest.mark.parametrize("windows", [{}, {"window": 112, "stride": 80}])
+def test_images_smaller_than_the_backbone_takes_have_maps(tmp_path, task, windows):
+    as_stored = {"transforms": {"image_size": None}}
+    make_finetuned(tmp_path, task, evaluation=as_stored)
+    found = mtp_hf.predict(tmp_path / "model", *_pictures(task, 60, 200), **windows)
+    assert [tuple(each.shape) for each in found.values()] == [(60, 200)]
+
+
+def test_long_thin_images_have_boxes(tmp_path):
+    make_finetuned(tmp_path, "horizontal_detection")
+    found = mtp_hf.predict(tmp_path / "model", picture(40, 400), threshold=0.0)
+    assert len(found["boxes"]) > 0
+    assert (found["boxes"] <= torch.tensor([400, 40, 400, 40])).all()
+
+
+def test_paths_arrays_and_tensors_are_images_too(tmp_path):
+    make_finetuned(tmp_path, "scene_classification")
+    image = picture(200, 144)
+    image.save(tmp_path / "a.png")
+    expected = mtp_hf.predict(tmp_path / "model", image)
+    pixels = np.asarray(image)
+    for each in (tmp_path / "a.png", pixels, torch.tensor(pixels).permute(2, 0, 1)):
+        _assert_same(mtp_hf.predict(tmp_path / "model", each), expected)
 
 
 def test_what_cannot_be_predicted_is_refused(tmp_path):
