@@ -5,7 +5,9 @@ the Hub, or a checkpoint of a run. Several processes give the same numbers as on
 """
 
 import argparse
+import itertools
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from mtp_hf.training.durable_files import write_durably
 from mtp_hf.training.finetune_schema import FinetuneRecipe
 from mtp_hf.training.finetuning_card import gather_facts
 from mtp_hf.training.finetuning_data import (
+    check_labelled,
     evaluation_loader,
     find_class_names,
     limit_rows,
@@ -103,7 +106,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         metavar="IOU",
         help=f"score whole images, tiles merged by rotated NMS (IoU {TILE_NMS_IOU})",
     )
-    return parser.parse_intermixed_args(arguments)  # key=value before and after options
+    given = _with_overlap(sys.argv[1:] if arguments is None else arguments)
+    return parser.parse_intermixed_args(given)  # key=value before and after options
 
 
 class Evaluation:
@@ -128,6 +132,7 @@ class Evaluation:
         self.task, self.merge_tiles = find_task(recipe), merge_tiles
         with main_process_first(accelerator):  # it reads the files, the others its copy
             rows = open_rows(recipe, "validation")
+        check_labelled(recipe, rows, str(recipe.data.evaluate))
         self.class_names = find_class_names(recipe, rows)
         rows = limit_rows(rows, recipe.data.limit_samples, recipe.evaluation.max_samples)
         self.source = make_source(recipe, rows, self.class_names, augment=False)
@@ -200,6 +205,15 @@ class Evaluation:
         )
         for file in [folder / METRICS_FILE, *draw_results(facts, folder, kept)]:
             print(f"wrote {file}")
+
+
+def _with_overlap(arguments: Sequence[str]) -> list[str]:
+    """Write `--merge_tiles key=value` out, whose value of the recipe is no overlap."""
+    given = list(arguments)
+    for index, (option, value) in enumerate(itertools.pairwise(arguments)):
+        if option == "--merge_tiles" and "=" in value:
+            given[index] = f"{option}={TILE_NMS_IOU}"
+    return given
 
 
 def _overlap(text: str) -> float:

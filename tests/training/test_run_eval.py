@@ -5,7 +5,8 @@ import json
 import pytest
 from safetensors.torch import load_file, save_file
 
-from mtp_hf.training.run_eval import main
+from mtp_hf.training.run_eval import main, parse_arguments
+from tests.fakes_detection import write_dota
 from tests.training.process_group import run_processes
 from tests.training.tiny_finetune import WRITERS
 from tests.training.tiny_finished import write_finished
@@ -109,6 +110,25 @@ def test_what_does_not_fit_is_refused_with_both_sides(models, tmp_path):
     config["id2label"] = {"0": "Sea", "1": "Land"}
     (other / "config.json").write_text(json.dumps(config))
     assert "has 2 classes (Sea, Land), the data 10" in message("--model", other)
+
+
+def test_a_split_without_labels_is_refused_before_anything_is_predicted(tmp_path):
+    data = {"builder": "dota", "config": "v1.0", "evaluate": "validation"}
+    model = write_finished(
+        tmp_path / "run", "rotated_detection", write_dota(tmp_path / "dota"), data=data
+    )
+    text = message("--model", model, "--split", "test", "--output", tmp_path / "eval")
+    assert "split 'test': none of 1 images has an object" in text
+    assert not (tmp_path / "eval").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "overlap"), [([], 0.1), (["0.3"], 0.3), (["data.root=/d"], 0.1), (["--split=x"], 0.1)]
+)
+def test_an_overlap_may_follow_merge_tiles_and_a_value_of_the_recipe_too(given, overlap):
+    args = parse_arguments(["--model", "m", "--merge_tiles", *given])
+    assert args.merge_tiles == overlap
+    assert args.overrides == [each for each in given if each.startswith("data.")]
 
 
 def test_missing_weights_are_refused_by_name(models, tmp_path):
