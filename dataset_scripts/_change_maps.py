@@ -1,9 +1,10 @@
 """Read the change map of a pair, however a copy of the set writes its two values.
 
-The same map circulates as 0 / 255 (PNG, TIFF), as 0 / 1, as JPEG with noise around 0 and 255, as
-colours with or without alpha, and as 1 / 2 (the TIFFs of OSCD). All of them come down to one
-threshold, which is found from the histogram of the whole file; a part of a file alone may hold
-one value only.
+The same map circulates as 0 / 255 (PNG, TIFF), as 0 / 1 with or without 255 = ignore (rows of our
+own), as JPEG with noise around 0 and 255, as two colours with or without alpha, and as 1 / 2 (the
+TIFFs of OSCD). What a value means is found from the histogram of the whole file; a part of a file
+alone may hold one value only. So may a whole file: 0 is unchanged then, 1 or 2 or white changed,
+and a map of 0 and 255 without any 1 is taken for unchanged and changed.
 
 Source: loaders of the published sets; OSCD's readme for 1 = unchanged, 2 = changed.
 """
@@ -17,16 +18,18 @@ from mtp_hf.dataset_scripts._rasters import Raster, Window
 from mtp_hf.dataset_scripts._readers import MAX_PIXELS, AnnotationError
 
 HALF = 128  # 0 / 255 maps; JPEG noise stays far from it
+IGNORED = 255  # of rows
 LARGEST_CODE = 8  # a map whose values end here counts classes instead of using the full range
+MOST_CLASSES = 8  # a map of so many values has classes; blurred ones have more
 # A map has two values. JPEG noise in real maps puts under 1 % of the pixels between these, a
 # photograph nearly all.
-BETWEEN = slice(16, 240)
+DARKEST, BRIGHTEST = 16, 240
 MAX_SHARE_BETWEEN = 0.2
 JPEG_START = b"\xff\xd8"
 
 
-def find_change_threshold(counts: np.ndarray, where: str, *, is_jpeg: bool = False) -> int:
-    """Smallest value that means "changed" in a map of unknown coding.
+def find_change_classes(counts: np.ndarray, where: str, *, is_jpeg: bool = False) -> np.ndarray:
+    """What each value means in a map of unknown coding.
 
     Args:
         counts: number of pixels of each of the 256 values, over the whole map.
@@ -35,7 +38,7 @@ def find_change_threshold(counts: np.ndarray, where: str, *, is_jpeg: bool = Fal
             was rounded, while in other files 1 everywhere means changed everywhere.
 
     Returns:
-        1, 2 or 128. A value above all of `counts` means that nothing changed.
+        (256,) of uint8: 0 = unchanged, 1 = changed, 255 = ignore.
 
     Raises:
         AnnotationError: the values are not those of a map of two classes.
@@ -43,26 +46,47 @@ def find_change_threshold(counts: np.ndarray, where: str, *, is_jpeg: bool = Fal
     values = np.flatnonzero(counts).tolist()
     if not values:
         raise AnnotationError(f"{where}: the change map has no pixels")
-    largest = values[-1]
-    if largest <= LARGEST_CODE:
-        if is_jpeg and len(values) == 1:
+    classes = np.zeros(256, np.uint8)
+    if not is_jpeg and 1 in values and set(values) <= {0, 1, IGNORED}:
+        classes[[1, IGNORED]] = 1, IGNORED
+    elif not is_jpeg and len(values) <= MOST_CLASSES:
+        classes[_find_threshold_of_few(values, where) :] = 1
+    else:
+        classes[_find_threshold_of_blurred(counts, values, where) :] = 1
+    return classes
+
+
+def _find_threshold_of_few(values: list[int], where: str) -> int:
+    """Smallest value that means "changed" where values are exact."""
+    if values[0] >= BRIGHTEST or values == [2]:  # changed everywhere
+        return values[0]
+    if values == [0]:
+        return 1
+    if len(values) == 2:
+        return values[1]
+    raise AnnotationError(
+        f"{where}: values {values}; expected a change map of two values, or of 0 (unchanged), 1"
+        " (changed) and 255 (ignore)"
+    )
+
+
+def _find_threshold_of_blurred(counts: np.ndarray, values: list[int], where: str) -> int:
+    """Smallest value that means "changed" where values lie around the exact ones."""
+    if values[-1] <= LARGEST_CODE:
+        if len(values) == 1:
             return HALF
         return 2 if values == [1, 2] else 1
-    between = counts[BETWEEN].sum() / counts.sum()
+    between = counts[DARKEST:BRIGHTEST].sum() / counts.sum()
     if between > MAX_SHARE_BETWEEN:
         raise AnnotationError(
             f"{where}: {len(values)} gray values, {between:.0%} of the pixels neither dark nor"
             " bright; expected a change map of two values"
         )
-    if largest < HALF and len(values) <= 2:
-        raise AnnotationError(
-            f"{where}: values {values}; expected a change map of 0 and 255, 0 and 1, or 1 and 2"
-        )
     return HALF
 
 
-def find_threshold_of_classes(counts: np.ndarray, where: str) -> int:
-    """Smallest value that means "changed" in a map of 1 = unchanged and 2 = changed.
+def check_one_and_two(counts: np.ndarray, where: str) -> np.ndarray:
+    """What each value means in a map of 1 = unchanged and 2 = changed, as `find_change_classes`.
 
     Raises:
         AnnotationError: there is another value.
@@ -70,7 +94,7 @@ def find_threshold_of_classes(counts: np.ndarray, where: str) -> int:
     values = np.flatnonzero(counts).tolist()
     if not values or not set(values) <= {1, 2}:
         raise AnnotationError(f"{where}: values {values[:8]}; expected 1 (unchanged), 2 (changed)")
-    return 2
+    return (np.arange(256) == 2).astype(np.uint8)
 
 
 def read_gray_values(path: str, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray, bool]:
@@ -103,7 +127,7 @@ def read_gray_window(raster: Raster, window: Window | None = None) -> np.ndarray
 def read_change_map(
     path: str, *, is_one_unchanged: bool = False, max_pixels: int = MAX_PIXELS
 ) -> np.ndarray:
-    """Map (H, W) of 0 = unchanged and 1 = changed.
+    """Map (H, W) of 0 = unchanged, 1 = changed and 255 = ignore.
 
     Args:
         path: image file.
@@ -116,10 +140,10 @@ def read_change_map(
     values, is_jpeg = read_gray_values(path, max_pixels)
     counts = np.bincount(values.ravel(), minlength=256)
     if is_one_unchanged:
-        threshold = find_threshold_of_classes(counts, path)
+        classes = check_one_and_two(counts, path)
     else:
-        threshold = find_change_threshold(counts, path, is_jpeg=is_jpeg)
-    return (values >= threshold).astype(np.uint8)
+        classes = find_change_classes(counts, path, is_jpeg=is_jpeg)
+    return classes[values]
 
 
 def encode_png(pixels: np.ndarray) -> bytes:

@@ -1,7 +1,7 @@
 """Cut the whole pair of WHU-CD, 32,507 x 15,354 pixels, into tiles, a strip of them at a time.
 
 A strip is one row of the grid, so no more than its rows of the three files is held, and several
-processes share the strips. What value of the map means "changed" is found once in every process,
+processes share the strips. What the values of the map mean is found once in every process,
 from the whole file, because a strip may hold one value only.
 """
 
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mtp_hf.dataset_scripts._change_maps import find_change_threshold, read_gray_window
+from mtp_hf.dataset_scripts._change_maps import find_change_classes, read_gray_window
 from mtp_hf.dataset_scripts._change_pairs import ChangePair, check_sizes
 from mtp_hf.dataset_scripts._rasters import Raster, Window
 from mtp_hf.dataset_scripts._tiled import cut_pair
@@ -67,7 +67,7 @@ def read_strip(strip: Strip, max_pixels: int) -> Iterator[tuple[str, dict[str, A
         AnnotationError: a file is damaged, or the map is none.
     """
     mosaic, windows = strip
-    threshold = _find_threshold(mosaic.mask, max_pixels)
+    classes = _find_classes(mosaic.mask, max_pixels)
     top = windows[0].y
     pictures = {}
     for column, path in (("image", mosaic.image), ("image_post", mosaic.image_post)):
@@ -77,16 +77,16 @@ def read_strip(strip: Strip, max_pixels: int) -> Iterator[tuple[str, dict[str, A
             )
             pictures[column] = raster.read_rgb(rows)
     with Raster(mosaic.mask, max_pixels=max_pixels) as raster:
-        change_map = (read_gray_window(raster, rows) >= threshold).astype(np.uint8)
+        change_map = classes[read_gray_window(raster, rows)]
     yield from cut_pair(mosaic.image_id, pictures, change_map, windows, first_row=top)
 
 
 @functools.lru_cache(maxsize=4)
-def _find_threshold(path: str, max_pixels: int) -> int:
-    """Smallest value of a map that means "changed"."""
+def _find_classes(path: str, max_pixels: int) -> np.ndarray:
+    """What each value of a map means."""
     counts = np.zeros(256, np.int64)
     with Raster(path, max_pixels=max_pixels) as raster:
         for top in range(0, raster.height, ROWS_AT_ONCE):
             rows = Window(0, top, raster.width, min(ROWS_AT_ONCE, raster.height - top))
             counts += np.bincount(read_gray_window(raster, rows).ravel(), minlength=256)
-    return find_change_threshold(counts, path)
+    return find_change_classes(counts, path)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from mtp_hf.dataset_scripts._change_maps import (
     encode_png,
-    find_change_threshold,
+    find_change_classes,
     read_change_map,
     read_gray_values,
 )
@@ -34,7 +34,7 @@ def counts(**pixels):
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".bmp"])
-@pytest.mark.parametrize("high", [255, 1, 2, 200])
+@pytest.mark.parametrize("high", [255, 1, 2, 50, 100, 128, 200])
 def test_zero_and_any_code_of_change_are_read_alike(tmp_path, suffix, high):
     file = save(tmp_path / f"m{suffix}", high * CHANGED)
     assert np.array_equal(read_change_map(file), CHANGED)
@@ -123,10 +123,35 @@ def test_a_photograph_is_no_change_map(tmp_path, shared_dir):
             read_change_map(str(file))
 
 
-def test_two_values_of_no_known_coding_are_an_error(tmp_path):
-    file = save(tmp_path / "m.png", 100 * CHANGED)
-    with pytest.raises(AnnotationError, match=r"m.png: values \[0, 100\]; expected .* 0 and 255"):
+@pytest.mark.parametrize("share", [1, 30, 99])
+@pytest.mark.parametrize("codes", [(0, 128), (0, 200), (50, 250), (3, 7)])
+def test_of_two_values_the_larger_is_change_however_often_it_is_there(tmp_path, codes, share):
+    expected = (np.arange(100) < share).astype(np.uint8).reshape(10, 10)
+    file = save(tmp_path / "m.png", np.array(codes, np.uint8)[expected])
+    assert np.array_equal(read_change_map(file), expected)
+
+
+@pytest.mark.parametrize("absent", [(), (0,), (255,), (0, 255)])
+def test_one_is_change_and_255_no_label_where_both_may_be(tmp_path, absent):
+    expected = np.resize(np.setdiff1d([0, 1, 255], absent), (8, 6)).astype(np.uint8)
+    file = save(tmp_path / "m.png", expected)
+    assert np.array_equal(read_change_map(file), expected)
+
+
+@pytest.mark.parametrize("values", [(0, 1, 2), (0, 2, 255), (0, 127, 255), (5,), (0, 1, 2, 255)])
+def test_more_classes_than_two_are_an_error(tmp_path, values):
+    file = save(tmp_path / "m.png", np.resize(values, (8, 60)).astype(np.uint8))
+    with pytest.raises(
+        AnnotationError, match=r"m.png: values \[.*\]; expected a change map of two"
+    ):
         read_change_map(file)
+
+
+def test_a_png_made_from_a_jpeg_is_cut_at_the_middle(tmp_path):
+    pixels = np.asarray(Image.open(save(tmp_path / "m.jpg", 255 * CHANGED, quality=75)))
+    file = save(tmp_path / "m.png", pixels)
+    assert len(np.unique(pixels)) > 8
+    assert np.array_equal(read_change_map(file), pixels >= 128)
 
 
 def test_sixteen_bits_are_an_error(tmp_path):
@@ -138,20 +163,24 @@ def test_sixteen_bits_are_an_error(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("histogram", "is_jpeg", "threshold"),
+    ("histogram", "is_jpeg", "changed"),
     [
-        (counts(v0=9, v255=1), False, 128),
-        (counts(v0=9), False, 1),
-        (counts(v1=9), False, 1),
-        (counts(v1=9), True, 128),
-        (counts(v0=5, v1=3, v2=1), True, 1),
-        (counts(v1=5, v2=3), False, 2),
-        (counts(v0=800, v30=100, v90=50, v255=50), False, 128),
-        (counts(v0=90, v3=5, v40=5), True, 128),  # a change too small to come through
+        (counts(v0=9, v255=1), False, [255]),
+        (counts(v0=9), False, []),
+        (counts(v1=9), False, [1]),
+        (counts(v2=9), False, [2]),
+        (counts(v255=9), False, [255]),
+        (counts(v254=5, v255=4), False, [254, 255]),
+        (counts(v1=9), True, []),
+        (counts(v0=5, v1=3, v2=1), True, [1, 2]),
+        (counts(v1=5, v2=3), False, [2]),
+        (counts(v0=800, v30=100, v90=50, v255=50), True, [255]),
+        (counts(v0=90, v3=5, v40=5), True, []),  # a change too small to come through
     ],
 )
-def test_the_threshold_follows_from_the_histogram(histogram, is_jpeg, threshold):
-    assert find_change_threshold(histogram, "m", is_jpeg=is_jpeg) == threshold
+def test_what_is_change_follows_from_the_histogram(histogram, is_jpeg, changed):
+    classes = find_change_classes(histogram, "m", is_jpeg=is_jpeg)
+    assert np.flatnonzero((classes == 1) & (histogram > 0)).tolist() == changed
 
 
 def test_a_map_that_claims_too_many_pixels_is_refused(tmp_path):
@@ -163,7 +192,7 @@ def test_a_map_that_claims_too_many_pixels_is_refused(tmp_path):
 
 def test_no_pixels_are_an_error():
     with pytest.raises(AnnotationError, match="m: the change map has no pixels"):
-        find_change_threshold(counts(), "m")
+        find_change_classes(counts(), "m")
 
 
 @settings(max_examples=60, deadline=None)
@@ -180,7 +209,7 @@ def test_every_map_of_both_classes_comes_back(height, width, seed, codes):
         return  # one pixel holds one class only
     written = np.array(codes, np.uint8)[expected]
     histogram = np.bincount(written.ravel(), minlength=256)
-    assert np.array_equal(written >= find_change_threshold(histogram, "m"), expected == 1)
+    assert np.array_equal(find_change_classes(histogram, "m")[written], expected)
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(encode_png(expected)))), expected)
 
 
@@ -217,7 +246,7 @@ def test_a_broken_file_is_an_annotation_error_or_a_map(tmp_path, suffix, edits, 
         assert str(file) in str(error)
     else:
         assert found.dtype == np.uint8
-        assert set(np.unique(found)) <= {0, 1}
+        assert set(np.unique(found)) <= {0, 1, 255}
 
 
 def test_a_missing_file_is_missing_not_broken(tmp_path):

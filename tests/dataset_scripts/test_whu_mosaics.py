@@ -114,7 +114,7 @@ def test_strips_are_one_row_of_the_grid_and_small(mosaic):
 
 def test_only_the_rows_of_a_strip_are_decoded(mosaic, monkeypatch):
     strip = list_strips([mosaic], halves, 16, 10**6)["train"][2]
-    list(read_strip(strip, 10**6))  # the threshold is known now
+    list(read_strip(strip, 10**6))  # the coding is known now
     read = []
     plain = Raster.read_rgb
     monkeypatch.setattr(
@@ -125,11 +125,11 @@ def test_only_the_rows_of_a_strip_are_decoded(mosaic, monkeypatch):
 
 
 def test_the_map_is_counted_once_in_a_process(mosaic, monkeypatch):
-    _whu_mosaics._find_threshold.cache_clear()
+    _whu_mosaics._find_classes.cache_clear()
     counted = []
-    plain = _whu_mosaics.find_change_threshold
+    plain = _whu_mosaics.find_change_classes
     monkeypatch.setattr(
-        _whu_mosaics, "find_change_threshold", lambda *a: counted.append(1) or plain(*a)
+        _whu_mosaics, "find_change_classes", lambda *a: counted.append(1) or plain(*a)
     )
     for strip in list_strips([mosaic], halves, 16, 10**6)["train"]:
         list(read_strip(strip, 10**6))
@@ -161,7 +161,7 @@ def test_a_mosaic_beyond_the_limit_is_refused(tmp_path, load):
 def test_a_photograph_in_place_of_the_map_is_an_error_that_names_it(mosaic):
     Image.fromarray(pictures(0, SIZE)[0]).save(mosaic.mask)
     strip = list_strips([mosaic], halves, 16, 10**6)["train"][0]
-    _whu_mosaics._find_threshold.cache_clear()
+    _whu_mosaics._find_classes.cache_clear()
     with pytest.raises(AnnotationError, match=r"map\.tif: .* expected a change map of two values"):
         list(read_strip(strip, 10**6))
 
