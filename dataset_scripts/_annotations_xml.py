@@ -20,6 +20,7 @@ from mtp_hf.dataset_scripts._readers import (
     OrientedFile,
     PolygonRecord,
     check_coordinates,
+    naming_absent,
     parse_number,
 )
 
@@ -82,7 +83,11 @@ def read_fair1m_xml(path: str | Path) -> OrientedFile:
 
 def _read_root(path: str | Path) -> Element:
     try:
-        root = defusedxml.ElementTree.fromstring(Path(path).read_bytes())
+        with naming_absent(path):
+            content = Path(path).read_bytes()
+        root = defusedxml.ElementTree.fromstring(content)
+    except AnnotationError:
+        raise
     except (ParseError, DefusedXmlException, LookupError, ValueError) as error:
         raise AnnotationError(f"{path}: not a readable xml file ({error})") from None
     if root.tag != "annotation":

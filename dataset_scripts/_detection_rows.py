@@ -14,7 +14,6 @@ from mtp_hf.dataset_scripts._readers import (
     AnnotationError,
     BoxRecord,
     PolygonRecord,
-    read_image_size,
 )
 from mtp_hf.dataset_scripts.class_names import normalize_class_name
 
@@ -53,12 +52,6 @@ class ClassNumbers:
                 f"{row}: class name {name!r}; expected one of {', '.join(self.names)}"
             )
         return number
-
-
-def picture_columns(record: DetectionRecord, max_pixels: int) -> dict[str, Any]:
-    """Columns of the picture: id, file, width and height; only its header is read."""
-    height, width = read_image_size(record.image, max_pixels)
-    return {"image_id": record.image_id, "image": record.image, "width": width, "height": height}
 
 
 def box_columns(records: list[BoxRecord], classes: ClassNumbers) -> dict[str, list]:

@@ -10,44 +10,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from mtp_hf.dataset_scripts._builder import FilesBuilder, FilesConfig
-from mtp_hf.dataset_scripts._change_maps import encode_png
+from mtp_hf.dataset_scripts._builder import FilesBuilder
 from mtp_hf.dataset_scripts._detection_rows import ClassNumbers, DetectionRecord
-from mtp_hf.dataset_scripts._rasters import Raster
-from mtp_hf.dataset_scripts._readers import (
-    AnnotationError,
-    BoxRecord,
-    PolygonRecord,
-    read_image_size,
-)
+from mtp_hf.dataset_scripts._pictures import PicturesConfig, picture_columns
+from mtp_hf.dataset_scripts._readers import AnnotationError, BoxRecord, PolygonRecord, read_text
 
 CLASS_FILES = ("classes.txt", "labels/classes.txt", "class_names.txt", "obj.names")
 MISSING_LABELS = ("empty", "error")
-TIFF_SUFFIXES = (".tif", ".tiff")
-NUM_COLORS = 3
-MOST_BANDS = 4  # that a picture can have without being told which ones are its colours
 
 
 @dataclass
-class OwnConfig(FilesConfig):
+class OwnConfig(PicturesConfig):
     """Options of every folder of one's own.
 
     Attributes:
         class_names: classes in the order of their numbers; None to take them from the files.
-        bands: three numbers from 1, the bands that become red, green and blue; None for the first
-            three. Values of more than 8 bits are stretched picture by picture.
     """
 
     class_names: list[str] | None = None
-    bands: list[int] | None = None
-
-    def check_options(self) -> None:
-        """Refuse bands that are no picture."""
-        super().check_options()
-        if self.bands is not None and len(self.bands) != NUM_COLORS:
-            raise ValueError(f"bands={self.bands}; expected the numbers of {NUM_COLORS}")
 
 
 @dataclass
@@ -113,24 +93,13 @@ class OwnBuilder(FilesBuilder):
         return sorted(names)
 
     def picture_columns(self, image_id: str, path: str) -> dict[str, Any]:
-        """Columns of a picture: id, 8-bit RGB, width and height.
-
-        A file that the `Image` column can decode is given as it is; only its header is read.
+        """Columns of a picture (`_pictures`): id, 8-bit RGB, width and height.
 
         Raises:
             AnnotationError: the file is no image, is damaged, or lacks the bands.
         """
-        bands, max_pixels = self.config.bands, self.config.max_pixels
-        image: Any = path
-        if bands or path.lower().endswith(TIFF_SUFFIXES):
-            with Raster(path, max_pixels=max_pixels) as raster:
-                height, width = raster.height, raster.width
-                if bands or raster.dtype != np.uint8 or raster.num_bands > MOST_BANDS:
-                    pixels = raster.read_rgb(bands=bands)
-                    image = {"path": f"{image_id}.png", "bytes": encode_png(pixels)}
-        else:
-            height, width = read_image_size(path, max_pixels)
-        return {"image_id": image_id, "image": image, "width": width, "height": height}
+        config = self.config
+        return picture_columns(image_id, path, bands=config.bands, max_pixels=config.max_pixels)
 
 
 def check_class_names(names: Iterable[str], where: str) -> list[str]:
@@ -157,8 +126,5 @@ def read_class_file(root: Path) -> list[str] | None:
     file = next((root / name for name in CLASS_FILES if (root / name).is_file()), None)
     if file is None:
         return None
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise AnnotationError(f"{file}: not a text file ({error})") from None
+    lines = read_text(file).splitlines()
     return check_class_names([line.strip() for line in lines if line.strip()], str(file))

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import rasterio
 import rasterio.windows
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
@@ -26,6 +26,7 @@ from mtp_hf.dataset_scripts._readers import (
     MAX_PIXELS,
     TAIL_BYTES,
     AnnotationError,
+    naming_absent,
     no_limit_of_pillow,
 )
 
@@ -75,6 +76,7 @@ class Raster:
     Raises:
         AnnotationError: on opening and reading: the file is no image, is damaged or cut short, or
             claims more than `max_pixels`.
+        MissingFileError: it is not there.
     """
 
     def __init__(self, path: str | Path, *, max_pixels: int = MAX_PIXELS) -> None:
@@ -159,7 +161,8 @@ class Raster:
         """
         if bands is None and self.num_bands not in PICTURE_BANDS:
             raise AnnotationError(
-                f"{self.path}: {self.num_bands} bands; expected 1 to 4, or the numbers of three"
+                f"{self.path}: {self.num_bands} bands of {self.dtype}; expected 1 to 4, or the"
+                " numbers of three (option bands=[3, 2, 1])"
             )
         chosen = PICTURE_BANDS[self.num_bands] if bands is None else tuple(bands)
         pixels = self.read(window, chosen)
@@ -210,7 +213,9 @@ class Raster:
             return self._file.read(list(bands), out_shape=shape)
 
     def _decode_whole(self, image: Image.Image) -> None:
+        """Decode a file, turned as who opens it would see it."""
         image.load()
+        ImageOps.exif_transpose(image, in_place=True)
         palette = image.getpalette("RGB") if image.mode == "P" else None
         if palette is not None:
             self._palette = np.array(palette, np.uint8).reshape(-1, 3)
@@ -219,6 +224,7 @@ class Raster:
         pixels = np.asarray(image)
         pixels = pixels[..., None] if pixels.ndim == 2 else pixels
         self._pixels, self.num_bands, self.dtype = pixels, pixels.shape[2], pixels.dtype
+        self.height, self.width = pixels.shape[:2]
 
     @functools.cached_property
     def _palette(self) -> np.ndarray | None:
@@ -296,7 +302,7 @@ def _gdal() -> Iterator[None]:
 
 def _find_driver(path: str) -> str | None:
     """Driver of GDAL for a file; None for those that Pillow decodes whole."""
-    with open(path, "rb") as file:
+    with naming_absent(path), open(path, "rb") as file:
         start = file.read(29)
         file.seek(max(0, file.seek(0, 2) - TAIL_BYTES))
         is_cut = IMAGE_ENDS["PNG"] not in file.read()

@@ -27,10 +27,35 @@ IMAGE_ENDS = {"PNG": b"IEND", "JPEG": b"\xff\xd9"}
 TAIL_BYTES = 512
 MAX_PIXELS = 1_000_000_000  # the largest published pictures have half as many
 TIFF_PLACES = ((273, 279), (324, 325))  # tags of where strips or tiles begin, and their lengths
+TIFF_BITS, TIFF_BANDS, TIFF_FORMAT = 258, 277, 339  # tags
+UNSIGNED = 1  # of TIFF_FORMAT
+ORIENTATION = 274  # tag of EXIF
+SIDEWAYS = (5, 6, 7, 8)  # orientations that exchange width and height
+PICTURE_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB")
+MOST_BITS = 8  # of a value that is shown as it is
+MOST_BANDS = 4  # that a picture can have without being told which ones are its colours
 
 
 class AnnotationError(ValueError):
     """A dataset file whose content cannot be right; the message names the file and the field."""
+
+
+class MissingFileError(AnnotationError, FileNotFoundError):
+    """A file that is listed but not there; `on_error="skip"` leaves its record out."""
+
+
+class ImageHeader(NamedTuple):
+    """What the head of an image file says.
+
+    Attributes:
+        height: rows of the picture as it is shown, that is, turned by its EXIF orientation.
+        width: columns of it.
+        is_plain: whether Pillow shows it as it is: values of 8 bits or less in 4 bands or fewer.
+    """
+
+    height: int
+    width: int
+    is_plain: bool
 
 
 class BoxRecord(NamedTuple):
@@ -67,7 +92,7 @@ def read_image_list(path: str | Path) -> list[str]:
         AnnotationError: the list is empty or names an image twice.
     """
     stems: dict[str, int] = {}
-    for number, line in enumerate(_read_text(path).splitlines(), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         stem = line.strip()
         if stem.lower().endswith((".png", ".jpg", ".jpeg", ".tif")):
             stem = stem.rpartition(".")[0]
@@ -84,13 +109,34 @@ def read_image_list(path: str | Path) -> list[str]:
 
 
 def read_image_size(path: str | Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
-    """Height and width from the header; a file that stops early is decoded to make sure.
+    """Height and width as shown, from the header.
 
     Raises:
         AnnotationError: the file is no image, is cut short, or claims more than `max_pixels`.
+        MissingFileError: it is not there.
+    """
+    header = read_image_header(path, max_pixels)
+    if header is None:
+        raise AnnotationError(f"{path}: the image file is no image (cannot identify image file)")
+    return header.height, header.width
+
+
+def read_image_header(path: str | Path, max_pixels: int = MAX_PIXELS) -> ImageHeader | None:
+    """What the header says, None if Pillow knows no such file.
+
+    A file that stops early is decoded to make sure.
+
+    Raises:
+        AnnotationError: the file is cut short, or claims more than `max_pixels`.
+        MissingFileError: it is not there.
     """
     try:
-        with open(path, "rb") as file, no_limit_of_pillow(), Image.open(file) as image:
+        with (
+            naming_absent(path),
+            open(path, "rb") as file,
+            no_limit_of_pillow(),
+            Image.open(file) as image,
+        ):
             width, height = image.size
             if width * height > max_pixels:
                 raise AnnotationError(
@@ -100,12 +146,15 @@ def read_image_size(path: str | Path, max_pixels: int = MAX_PIXELS) -> tuple[int
             if not _is_whole(file, image):
                 with Image.open(path) as whole:
                     whole.load()
-    except (FileNotFoundError, AnnotationError):
+            if _is_sideways(image):
+                width, height = height, width
+            return ImageHeader(height, width, _is_plain(image))
+    except AnnotationError:
         raise
+    except UnidentifiedImageError:
+        return None
     except (OSError, SyntaxError, ValueError, TypeError, Image.DecompressionBombError) as error:
-        kind = "no image" if isinstance(error, UnidentifiedImageError) else "damaged or cut short"
-        raise AnnotationError(f"{path}: the image file is {kind} ({error})") from None
-    return height, width
+        raise AnnotationError(f"{path}: the image file is damaged or cut short ({error})") from None
 
 
 def read_polygon_text(path: str | Path) -> list[PolygonRecord]:
@@ -117,7 +166,7 @@ def read_polygon_text(path: str | Path) -> list[PolygonRecord]:
         AnnotationError: a line has no name, a broken number or a polygon without four corners.
     """
     records = []
-    for number, line in enumerate(_read_text(path).splitlines(), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         tokens = line.split()
         if tokens and not line.strip().lower().startswith(TEXT_HEADERS):
             records.append(_polygon_line(f"{path}, line {number}", tokens))
@@ -131,7 +180,7 @@ def read_dota_text(path: str | Path) -> OrientedFile:
         AnnotationError: a line has no name, a broken number or a polygon without four corners.
     """
     records, header = [], {}
-    for number, line in enumerate(_read_text(path).splitlines(), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         tokens = line.split()
         if line.strip().lower().startswith(TEXT_HEADERS):
             name, _, value = line.strip().partition(":")
@@ -184,7 +233,11 @@ def read_json(path: str | Path, object_hook: Callable[[dict], Any] | None = None
         AnnotationError: it is none, or is nested too deeply.
     """
     try:
-        return json.loads(Path(path).read_bytes(), object_hook=object_hook)
+        with naming_absent(path):
+            content = Path(path).read_bytes()
+        return json.loads(content, object_hook=object_hook)
+    except AnnotationError:
+        raise
     except ValueError as error:  # no json, no Unicode, or a number of thousands of digits
         raise AnnotationError(f"{path}: not a readable json file ({error})") from None
     except RecursionError:
@@ -203,9 +256,16 @@ def check_coordinates(coordinates: list[float], row: str) -> None:
         )
 
 
-def _read_text(path: str | Path) -> str:
+def read_text(path: str | Path) -> str:
+    """Text of a file in UTF-8.
+
+    Raises:
+        AnnotationError: it is no text.
+        MissingFileError: it is not there.
+    """
     try:
-        return Path(path).read_text(encoding="utf-8-sig")
+        with naming_absent(path):
+            return Path(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise AnnotationError(f"{path}: not a text file ({error})") from None
 
@@ -217,6 +277,19 @@ def parse_number(token: str) -> float | None:
         return float(token) if token.isascii() and "_" not in token else None
     except ValueError:
         return None
+
+
+@contextlib.contextmanager
+def naming_absent(path: str | Path) -> Iterator[None]:
+    """Turn what the system says about a file that cannot be opened into our own errors."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise MissingFileError(
+            f"{path}: not there, or a link that leads nowhere; expected a file"
+        ) from None
+    except (PermissionError, IsADirectoryError) as error:
+        raise AnnotationError(f"{path}: {error.strerror}; expected a file to read") from None
 
 
 @contextlib.contextmanager
@@ -239,6 +312,25 @@ def _is_whole(file: BinaryIO, image: Image.Image) -> bool:
             return False
     file.seek(max(0, size - TAIL_BYTES))
     return IMAGE_ENDS.get(image.format or "", b"") in file.read()
+
+
+def _is_sideways(image: Image.Image) -> bool:
+    """Whether who opens the file shows rows as columns; Pillow's size of a TIFF knows it."""
+    # The method of a PNG would decode it to look behind its pixels.
+    orientation = Image.Image.getexif(image).get(ORIENTATION)
+    return image.format != "TIFF" and orientation in SIDEWAYS
+
+
+def _is_plain(image: Image.Image) -> bool:
+    if image.format == "TIFF":
+        tags = image.tag_v2  # type: ignore[attr-defined]
+        is_unsigned = set(tags.get(TIFF_FORMAT, ())) <= {UNSIGNED}
+        has_few_bits = max(tags.get(TIFF_BITS, (1,))) <= MOST_BITS
+        return is_unsigned and has_few_bits and tags.get(TIFF_BANDS, 1) <= MOST_BANDS
+    # A PNG of 16-bit colours has the mode RGB, but unpacks from "RGB;16B".
+    tiles = getattr(image, "tile", ())
+    unpacked_from = str(tiles[0][3]) if tiles else ""
+    return image.mode in PICTURE_MODES and ";16" not in unpacked_from
 
 
 def _polygon_line(row: str, tokens: list[str]) -> PolygonRecord:

@@ -19,6 +19,7 @@ from PIL import Image
 from mtp_hf.dataset_scripts._builder import FilesConfig
 from mtp_hf.dataset_scripts._change_pairs import ChangePair, read_checked_map
 from mtp_hf.dataset_scripts._detection_rows import DetectionRecord
+from mtp_hf.dataset_scripts._pictures import PicturesConfig
 from mtp_hf.dataset_scripts._rasters import Raster, Window
 from mtp_hf.dataset_scripts._tiling import (
     DETECTION_BORDER,
@@ -59,7 +60,7 @@ class TilesConfig(FilesConfig):
 
 
 @dataclass
-class ObjectTilesConfig(TilesConfig):
+class ObjectTilesConfig(TilesConfig, PicturesConfig):
     """Options of tiles with objects.
 
     Attributes:
@@ -141,7 +142,8 @@ def read_sliding_tiles(
                 "polygon": (polygons[kept] - (window.x, window.y) * 4).tolist(),
                 "difficult": np.where(is_cut, CUT, difficult[kept]).tolist(),
             }
-            picture = _cut_picture(raster, window, record.image_id, DETECTION_BORDER)
+            pixels = raster.read_rgb(_inside(window, raster), bands=config.bands)
+            picture = _tile_columns(pixels, window, record.image_id, DETECTION_BORDER)
             columns = annotations | {"objects": _choose(objects, kept) | moved}
             yield picture["image_id"], picture | columns
 
@@ -174,7 +176,8 @@ def read_even_tiles(
                 "bbox": np.concatenate([clipped[:, :2], sizes], axis=1).tolist(),
                 "area": sizes.prod(axis=1).tolist(),
             }
-            picture = _cut_picture(raster, window, record.image_id, EVEN_BORDER)
+            pixels = raster.read_rgb(_inside(window, raster), bands=config.bands)
+            picture = _tile_columns(pixels, window, record.image_id, EVEN_BORDER)
             columns = annotations | {"objects": _choose(objects, kept) | moved}
             yield picture["image_id"], picture | columns
 
@@ -241,10 +244,14 @@ def encode_tile(pixels: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def _cut_picture(
-    raster: Raster, window: Window, image_id: str, border: Sequence[int]
+def _inside(window: Window, raster: Raster) -> Window:
+    return clip_window(window, raster.height, raster.width)
+
+
+def _tile_columns(
+    pixels: np.ndarray, window: Window, image_id: str, border: Sequence[int]
 ) -> dict[str, Any]:
-    pixels = raster.read_rgb(clip_window(window, raster.height, raster.width))
+    """Columns of a tile, whose pixels may lack what lies beyond the picture."""
     name = tile_name(image_id, window)
     return {
         "image_id": name,

@@ -8,13 +8,12 @@ Classes are numbers from 0. Coordinates run from 0 to 1; rounding may carry them
 Source: label formats of Ultralytics YOLO (detect and obb).
 """
 
-from pathlib import Path
-
 from mtp_hf.dataset_scripts._readers import (
     AnnotationError,
     BoxRecord,
     PolygonRecord,
     parse_number,
+    read_text,
 )
 
 BEYOND = 0.01  # what rounding and clipping of other programs leave outside 0...1
@@ -59,10 +58,7 @@ def _read_lines(
     path: str, num_values: int, class_names: list[str]
 ) -> list[tuple[str, str, list[float]]]:
     """Where a line stands, its class and its coordinates."""
-    try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise AnnotationError(f"{path}: not a text file ({error})") from None
+    lines = read_text(path).splitlines()
     rows = [(f"{path}, line {n}", line.split()) for n, line in enumerate(lines, start=1)]
     return [_parse_line(row, tokens, num_values, class_names) for row, tokens in rows if tokens]
 

@@ -24,17 +24,17 @@ from typing import Any, ClassVar
 import datasets
 
 from mtp_hf.dataset_scripts._annotations_xml import read_oriented_xml, read_voc_xml
-from mtp_hf.dataset_scripts._builder import FilesBuilder, FilesConfig
+from mtp_hf.dataset_scripts._builder import FilesBuilder
 from mtp_hf.dataset_scripts._detection_rows import (
     ClassNumbers,
     DetectionRecord,
     box_columns,
     describe_folder,
-    picture_columns,
     polygon_columns,
     report_missing,
 )
 from mtp_hf.dataset_scripts._files import IMAGE_SUFFIXES, index_files, walk_folders
+from mtp_hf.dataset_scripts._pictures import PicturesConfig, picture_columns
 from mtp_hf.dataset_scripts._readers import read_image_list
 from mtp_hf.dataset_scripts._splits import draw_split, warn_of_draw
 from mtp_hf.dataset_scripts.class_names import SIOR_CLASSES, normalize_class_name
@@ -55,10 +55,10 @@ class Dior(FilesBuilder):
     """Read DIOR or DIOR-R from the files as unpacked."""
 
     VERSION = datasets.Version("1.0.0")
-    BUILDER_CONFIG_CLASS = FilesConfig
-    BUILDER_CONFIGS: ClassVar[list[FilesConfig]] = [
-        FilesConfig(name="hbb", version=VERSION, description="DIOR, horizontal boxes"),
-        FilesConfig(name="obb", version=VERSION, description="DIOR-R, rotated boxes"),
+    BUILDER_CONFIG_CLASS = PicturesConfig
+    BUILDER_CONFIGS: ClassVar[list[PicturesConfig]] = [
+        PicturesConfig(name="hbb", version=VERSION, description="DIOR, horizontal boxes"),
+        PicturesConfig(name="obb", version=VERSION, description="DIOR-R, rotated boxes"),
     ]
 
     def _info(self) -> datasets.DatasetInfo:
@@ -111,7 +111,10 @@ class Dior(FilesBuilder):
 
     def read_record(self, record: DetectionRecord) -> Iterator[tuple[str, dict[str, Any]]]:
         """Row of one image."""
-        picture = picture_columns(record, self.config.max_pixels)
+        config = self.config
+        picture = picture_columns(
+            record.image_id, record.image, bands=config.bands, max_pixels=config.max_pixels
+        )
         yield record.image_id, picture | self.read_annotations(record)
 
     @functools.cached_property

@@ -28,13 +28,12 @@ from typing import Any, ClassVar
 
 import datasets
 
-from mtp_hf.dataset_scripts._builder import FilesBuilder, FilesConfig
+from mtp_hf.dataset_scripts._builder import FilesBuilder
 from mtp_hf.dataset_scripts._detection_rows import (
     ClassNumbers,
     DetectionRecord,
     describe_folder,
     pair_files,
-    picture_columns,
     polygon_columns,
 )
 from mtp_hf.dataset_scripts._files import (
@@ -44,6 +43,7 @@ from mtp_hf.dataset_scripts._files import (
     index_files,
     walk_folders,
 )
+from mtp_hf.dataset_scripts._pictures import PicturesConfig, picture_columns
 from mtp_hf.dataset_scripts._readers import OrientedFile, read_dota_text
 from mtp_hf.dataset_scripts._tiled import SlidingTilesConfig, read_sliding_tiles
 from mtp_hf.dataset_scripts.class_names import DOTA_V2_CLASSES
@@ -73,7 +73,7 @@ RELEASE = re.compile(r"v(?:ersion)?\.?(\d\.\d)", re.IGNORECASE)
 
 
 @dataclass
-class DotaConfig(FilesConfig):
+class DotaConfig(PicturesConfig):
     """Options of one release; its name is that of the config."""
 
     @property
@@ -162,7 +162,10 @@ class Dota(FilesBuilder):
         if isinstance(self.config, SlidingTilesConfig):
             yield from read_sliding_tiles(record, self.read_annotations(record), self.config)
             return
-        picture = picture_columns(record, self.config.max_pixels)
+        config = self.config
+        picture = picture_columns(
+            record.image_id, record.image, bands=config.bands, max_pixels=config.max_pixels
+        )
         yield record.image_id, picture | self.read_annotations(record)
 
     @functools.cached_property

@@ -24,13 +24,12 @@ from typing import Any, ClassVar
 import datasets
 
 from mtp_hf.dataset_scripts._annotations_xml import read_fair1m_xml
-from mtp_hf.dataset_scripts._builder import FilesBuilder, FilesConfig
+from mtp_hf.dataset_scripts._builder import FilesBuilder
 from mtp_hf.dataset_scripts._detection_rows import (
     ClassNumbers,
     DetectionRecord,
     describe_folder,
     pair_files,
-    picture_columns,
     polygon_columns,
 )
 from mtp_hf.dataset_scripts._files import (
@@ -40,6 +39,7 @@ from mtp_hf.dataset_scripts._files import (
     index_files,
     walk_folders,
 )
+from mtp_hf.dataset_scripts._pictures import PicturesConfig, picture_columns
 from mtp_hf.dataset_scripts._readers import OrientedFile
 from mtp_hf.dataset_scripts._tiled import SlidingTilesConfig, read_sliding_tiles
 from mtp_hf.dataset_scripts.class_names import FAST_CLASSES
@@ -57,9 +57,9 @@ class Fair1m(FilesBuilder):
     """Read FAIR1M-2.0 as unpacked; splits are those whose folders are there."""
 
     VERSION = datasets.Version("2.0.0")
-    BUILDER_CONFIG_CLASS = FilesConfig
-    BUILDER_CONFIGS: ClassVar[list[FilesConfig]] = [
-        FilesConfig(name="v2.0", version=VERSION, description="37 classes, whole images"),
+    BUILDER_CONFIG_CLASS = PicturesConfig
+    BUILDER_CONFIGS: ClassVar[list[PicturesConfig]] = [
+        PicturesConfig(name="v2.0", version=VERSION, description="37 classes, whole images"),
         SlidingTilesConfig(
             name="v2.0_tiles", version=VERSION, description="37 classes, tiles", tile_size=800
         ),
@@ -109,7 +109,10 @@ class Fair1m(FilesBuilder):
         if isinstance(self.config, SlidingTilesConfig):
             yield from read_sliding_tiles(record, self.read_annotations(record), self.config)
             return
-        picture = picture_columns(record, self.config.max_pixels)
+        config = self.config
+        picture = picture_columns(
+            record.image_id, record.image, bands=config.bands, max_pixels=config.max_pixels
+        )
         yield record.image_id, picture | self.read_annotations(record)
 
     @functools.cached_property

@@ -26,13 +26,12 @@ from typing import Any, ClassVar
 
 import datasets
 
-from mtp_hf.dataset_scripts._builder import FilesBuilder, FilesConfig
+from mtp_hf.dataset_scripts._builder import FilesBuilder
 from mtp_hf.dataset_scripts._detection_rows import (
     ClassNumbers,
     DetectionRecord,
     box_columns,
     describe_folder,
-    picture_columns,
     report_missing,
 )
 from mtp_hf.dataset_scripts._files import (
@@ -42,6 +41,7 @@ from mtp_hf.dataset_scripts._files import (
     index_files,
     walk_folders,
 )
+from mtp_hf.dataset_scripts._pictures import PicturesConfig, picture_columns
 from mtp_hf.dataset_scripts._readers import AnnotationError
 from mtp_hf.dataset_scripts._splits import draw_split, warn_of_draw
 from mtp_hf.dataset_scripts._tiled import ObjectTilesConfig, read_even_tiles
@@ -58,7 +58,7 @@ NUM_LABELLED = 846
 
 
 @dataclass
-class XviewConfig(FilesConfig):
+class XviewConfig(PicturesConfig):
     """Options of xView.
 
     Attributes:
@@ -139,7 +139,10 @@ class Xview(FilesBuilder):
         if isinstance(self.config, XviewTilesConfig):
             yield from read_even_tiles(record, self.read_annotations(record), self.config)
             return
-        picture = picture_columns(record, self.config.max_pixels)
+        config = self.config
+        picture = picture_columns(
+            record.image_id, record.image, bands=config.bands, max_pixels=config.max_pixels
+        )
         yield record.image_id, picture | self.read_annotations(record)
 
     @functools.cached_property

@@ -24,6 +24,16 @@ def write_picture(path: Path, mode: str = "RGB", size: tuple[int, int] = (WIDTH,
     return path
 
 
+def write_turned_picture(path: Path) -> Path:
+    """A picture stored as `write_picture` does that its EXIF tag turns by a quarter."""
+    write_picture(path)
+    with Image.open(path) as image:
+        exif = image.getexif()
+        exif[274] = 6
+        image.save(path, exif=exif)
+    return path
+
+
 def write_text(path: Path, text: str) -> Path:
     """A text file with its line ends as given."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -11,15 +11,12 @@ from shapely.geometry import Polygon
 
 from mtp_hf.dataset_scripts._detection_rows import (
     ClassNumbers,
-    DetectionRecord,
     box_columns,
     describe_folder,
     pair_files,
-    picture_columns,
     polygon_columns,
 )
 from mtp_hf.dataset_scripts._readers import AnnotationError, BoxRecord, PolygonRecord
-from tests.fakes_detection import write_picture
 
 CLASSES = ClassNumbers(["ship", "small-vehicle"])
 
@@ -71,19 +68,6 @@ def test_areas_of_polygons_are_those_of_shapely_in_both_directions_far_from_the_
         corners = center + 10 * np.stack([np.cos(angles), np.sin(angles)], 1)
         (area,) = polygon_columns([polygon(corners.ravel().tolist())], CLASSES)["area"]
         assert area == pytest.approx(Polygon(corners).area, rel=1e-9, abs=1e-9)
-
-
-def test_the_header_of_the_picture_gives_its_columns(tmp_path):
-    path = write_picture(tmp_path / "a.png", size=(30, 20))
-    record = DetectionRecord("train_a", str(path), None)
-    assert picture_columns(record, 600) == {
-        "image_id": "train_a",
-        "image": str(path),
-        "width": 30,
-        "height": 20,
-    }
-    with pytest.raises(AnnotationError, match="max_pixels=599"):
-        picture_columns(record, 599)
 
 
 def test_files_of_equal_stem_are_pairs_sorted_by_stem():

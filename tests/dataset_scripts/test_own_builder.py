@@ -104,7 +104,7 @@ def test_a_tiff_of_many_bands_shows_those_that_were_chosen(load, tmp_path):
     root = tmp_path / "mine"
     pixels = picture(load, root, 6, bands=[6, 4, 2])
     assert pixels[0, 0].tolist() == [227, 113, 0]
-    with pytest.raises(AnnotationError, match="6 bands; expected 1 to 4, or the numbers of three"):
+    with pytest.raises(AnnotationError, match="6 bands of uint16; expected 1 to 4, or the"):
         picture(load, root, 6)
     with pytest.raises(AnnotationError, match=r"bands \[9, 1, 2\] were asked for"):
         picture(load, root, 6, bands=[9, 1, 2])

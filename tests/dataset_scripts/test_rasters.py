@@ -10,10 +10,11 @@ import pytest
 import rasterio
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from mtp_hf.dataset_scripts._rasters import Raster, Window, stretch_to_uint8
 from mtp_hf.dataset_scripts._readers import AnnotationError
+from tests.fakes_detection import write_turned_picture
 
 HEIGHT, WIDTH = 70, 90
 RNG = np.random.default_rng(0)
@@ -161,7 +162,7 @@ def test_sixteen_bits_of_many_bands_keep_their_values(tmp_path):
         np.testing.assert_array_equal(raster.read(Window(1, 2, 3, 4)), values[2:6, 1:4])
         rgb = raster.read_rgb(bands=(4, 3, 2), limits=(0, 2750))
         np.testing.assert_array_equal(rgb, stretch_to_uint8(values[..., [3, 2, 1]], 0, 2750))
-        with pytest.raises(AnnotationError, match=r"m\.tif: 13 bands; expected 1 to 4, or the"):
+        with pytest.raises(AnnotationError, match=r"m\.tif: 13 bands of uint16; expected 1 to 4"):
             raster.read_rgb()
 
 
@@ -225,6 +226,14 @@ def test_a_cut_png_is_an_error_by_rows_too(tmp_path):
     with pytest.raises(AnnotationError, match=message), Raster(tmp_path / "a.png") as raster:
         for y in range(0, 70, 10):
             raster.read(Window(0, y, 90, 10))
+
+
+def test_a_picture_that_its_exif_turns_is_read_as_it_is_shown(tmp_path):
+    path = write_turned_picture(tmp_path / "a.jpg")
+    with Image.open(path) as image, Raster(path) as raster:
+        shown = np.asarray(ImageOps.exif_transpose(image))
+        assert (raster.height, raster.width) == shown.shape[:2]
+        np.testing.assert_array_equal(raster.read_rgb(), shown)
 
 
 def test_a_missing_file_is_what_it_is(tmp_path):

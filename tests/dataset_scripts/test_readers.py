@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mtp_hf.dataset_scripts._annotations_xml import read_voc_xml
 from mtp_hf.dataset_scripts._readers import (
     AnnotationError,
     read_coco_json,
@@ -15,6 +16,8 @@ from mtp_hf.dataset_scripts._readers import (
     read_json,
     read_polygon_text,
 )
+from mtp_hf.dataset_scripts._yolo_labels import read_yolo_boxes
+from tests.fakes_detection import write_turned_picture
 
 SQUARE = "1 2 5 2 5 6 1 6"
 NUMBERS = [1.0, 2.0, 5.0, 2.0, 5.0, 6.0, 1.0, 6.0]
@@ -109,6 +112,34 @@ def test_a_text_file_is_no_image(tmp_path):
 def test_a_missing_image_is_a_missing_file(tmp_path):
     with pytest.raises(FileNotFoundError):
         read_image_size(tmp_path / "a.png")
+
+
+READERS = [
+    read_image_size,
+    read_json,
+    read_polygon_text,
+    read_voc_xml,
+    lambda path: read_yolo_boxes(str(path), (4, 4), ["ship"]),
+]
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_a_link_that_leads_nowhere_is_an_error_of_the_annotation_that_names_it(tmp_path, read):
+    path = tmp_path / "a.txt"
+    path.symlink_to(tmp_path / "gone")
+    with pytest.raises(AnnotationError, match=r"a\.txt: not there, or a link that leads nowhere"):
+        read(path)
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_a_folder_in_the_place_of_a_file_is_named(tmp_path, read):
+    (tmp_path / "a.txt").mkdir()
+    with pytest.raises(AnnotationError, match=r"a\.txt: Is a directory; expected a file"):
+        read(tmp_path / "a.txt")
+
+
+def test_the_size_of_a_picture_is_that_after_its_exif_turned_it(tmp_path):
+    assert read_image_size(write_turned_picture(tmp_path / "a.jpg")) == (60, 40)
 
 
 # Polygon text

@@ -198,10 +198,10 @@ def test_streamed_tiles_and_those_of_two_processes_are_the_prepared_ones(dota, l
 
 def test_few_tiles_are_held_before_they_are_written(dota, load):
     open_it = get_builder("dota")
-    assert open_it(config_name="v2.0_tiles", data_dir=str(dota))._writer_batch_size == 4
+    assert open_it(config_name="v2.0_tiles", data_dir=str(dota))._writer_batch_size == 2
     assert open_it(config_name="v2.0", data_dir=str(dota))._writer_batch_size is None
     rows = load("dota", "v2.0_tiles", dota, **TILES, keep_empty=True)
-    assert [batch.num_rows for batch in rows.data.table.to_batches()] == [4, 4, 4]
+    assert [batch.num_rows for batch in rows.data.table.to_batches()] == [2] * 6
 
 
 def test_a_cut_image_is_an_error_or_left_out_with_all_its_tiles(dota, load):
