@@ -24,8 +24,7 @@ from datasets.arrow_writer import ParquetWriter
 from tqdm import tqdm
 
 from mtp_hf.dataset_scripts._builder import FilesBuilder
-from mtp_hf.dataset_scripts._readers import AnnotationError
-from mtp_hf.datasets_command.source import Source, list_records
+from mtp_hf.datasets_command.source import Source, list_records, read_rows
 
 PLAN_FILE, CARD_FILE, DATA_FOLDER, WORK_FOLDER = "conversion.json", "README.md", "data", ".work"
 SAMPLED_RECORDS = 8  # looked at to decide how many records make a shard
@@ -196,7 +195,7 @@ def _measure(builder: FilesBuilder, records: Sequence[Any]) -> tuple[float, floa
     positions = np.linspace(0, len(records) - 1, min(SAMPLED_RECORDS, len(records))).astype(int)
     sizes: list[list[int]] = []
     for position in positions:
-        rows, _ = _read(builder, records[position])
+        rows, _ = read_rows(builder, records[position])
         sizes.append([_num_bytes(row) for row in rows])
     total, num_rows = sum(map(sum, sizes)), sum(map(len, sizes))
     return max(1.0, total / len(sizes)), max(1.0, total / max(1, num_rows))
@@ -220,16 +219,6 @@ def _num_bytes(value: Any) -> int:
 def _cut(records: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
     for start in range(0, len(records), size):
         yield records[start : start + size]
-
-
-def _read(builder: FilesBuilder, record: Any) -> tuple[list[dict[str, Any]], str | None]:
-    """Rows of a record, or why it is skipped."""
-    try:
-        return [row for _, row in builder.read_record(record)], None
-    except AnnotationError as error:
-        if builder.config.on_error != "skip":
-            raise
-        return [], str(error)
 
 
 def _paths(out: Path, plan: Plan, split: str, index: int) -> tuple[Path, Path]:
@@ -265,7 +254,7 @@ def _write_shard(
         embed_local_files=True,
     ) as writer:
         for record in records:
-            rows, reason = _read(builder, record)
+            rows, reason = read_rows(builder, record)
             skipped += [reason] if reason is not None else []
             for row in rows:
                 writer.write(features.encode_example(row))

@@ -66,8 +66,9 @@ def draw_row(row: dict[str, Any], family: Family, *, side: int) -> Panels:
     pictures: list[Image.Image] = []
     classes: set[int] = set()
     if family.name == CLASSIFICATION:
-        title += f"  {family.class_names[row['label']]}"
-        return Panels(title, canvases, classes)
+        label = row["label"]
+        class_name = "no label" if label is None else family.class_names[label]
+        return Panels(f"{class_name}  {title}", canvases, classes)  # titles are cut at their end
     if family.name == CHANGE:
         pictures, change = _draw_change(canvases, row[str(family.mask)])
         return Panels(title + change, pictures, classes)

@@ -77,7 +77,7 @@ def summarize_row(row: dict[str, Any], family: Family, *, decode: bool) -> RowSu
     if not summary.headers:
         return summary
     summary.flaws += _size_flaws(row, family, summary)
-    if family.name == CLASSIFICATION:
+    if family.name == CLASSIFICATION and row["label"] is not None:
         summary.class_counts = np.zeros(MAX_LABELS, np.int64)
         if 0 <= row["label"] < len(family.class_names):
             summary.class_counts[row["label"]] = 1

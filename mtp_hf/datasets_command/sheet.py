@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 from mtp_hf.dataset_scripts._builder import FilesBuilder
 from mtp_hf.datasets_command.families import Family
 from mtp_hf.datasets_command.row_panels import Panels
+from mtp_hf.datasets_command.source import read_rows
 from mtp_hf.visualize.class_colors import default_palette
 from mtp_hf.visualize.drawing import load_font
 from mtp_hf.visualize.samples import draw_legend
@@ -22,7 +23,7 @@ SHAPE = 4 / 3  # width over height that a sheet comes near
 
 def pick_rows(
     builder: FilesBuilder, records: Sequence[Any], num: int, seed: int
-) -> list[dict[str, Any]]:
+) -> tuple[list[dict[str, Any]], list[str]]:
     """Choose rows by chance, from different records as far as there are enough.
 
     Args:
@@ -31,21 +32,26 @@ def pick_rows(
         num: rows to choose.
         seed: of the choice.
 
+    Returns:
+        The rows, and why records are left out (`on_error="skip"`).
+
     Raises:
         AnnotationError: a chosen record cannot be read.
     """
     draw = np.random.default_rng(seed)
     chosen: list[dict[str, Any]] = []
     left: list[dict[str, Any]] = []
+    skipped: list[str] = []
     for index in draw.permutation(len(records)):
-        rows = [row for _, row in builder.read_record(records[index])]
+        rows, reason = read_rows(builder, records[index])
+        skipped += [reason] if reason is not None else []
         if rows:
             chosen.append(rows.pop(int(draw.integers(len(rows)))))
             left += rows
         if len(chosen) == num:
-            return chosen
+            return chosen, skipped
     order = draw.permutation(len(left))[: num - len(chosen)]
-    return chosen + [left[index] for index in order]
+    return chosen + [left[index] for index in order], skipped
 
 
 def draw_sheet(rows: Sequence[Panels], family: Family, heading: str) -> Image.Image:

@@ -39,10 +39,11 @@ def run(args: argparse.Namespace) -> None:
     split = args.split or next(iter(splits))
     if split not in splits:
         raise ValueError(f"{source} has no split {split!r}; expected one of {list(splits)}")
-    rows = pick_rows(builder, splits[split], args.num, args.seed)
+    rows, skipped = pick_rows(builder, splits[split], args.num, args.seed)
     if not rows:
         raise ValueError(f"{source}, split {split!r}: no row to draw")
     panels = [draw_row(row, family, side=args.side) for row in rows]
     sheet = draw_sheet(panels, family, f"{source}  {split}  {len(rows)} rows, seed {args.seed}")
     sheet.save(args.output)
+    print("".join(f"left out: {reason}\n" for reason in skipped), end="")
     print(f"{args.output}: {len(rows)} rows, {sheet.width} x {sheet.height} pixels")

@@ -9,6 +9,7 @@ from typing import Any
 
 from mtp_hf.dataset_scripts import BUILDERS, get_builder
 from mtp_hf.dataset_scripts._builder import FilesBuilder
+from mtp_hf.dataset_scripts._readers import AnnotationError
 from mtp_hf.dataset_scripts.loading import open_builder
 
 
@@ -69,6 +70,20 @@ def list_records(builder: FilesBuilder) -> tuple[dict[str, Sequence[Any]], list[
             "folder of that data set?"
         )
     return splits, warnings
+
+
+def read_rows(builder: FilesBuilder, record: Any) -> tuple[list[dict[str, Any]], str | None]:
+    """Rows of a record, or why it is left out (`on_error="skip"`).
+
+    Raises:
+        AnnotationError: something in a file cannot be right.
+    """
+    try:
+        return [row for _, row in builder.read_record(record)], None
+    except AnnotationError as error:
+        if builder.config.on_error != "skip":
+            raise
+        return [], str(error)
 
 
 @contextlib.contextmanager

@@ -142,7 +142,7 @@ def test_arrays_of_bands_are_stretched_to_colours(row, num_bands):
     pixels = np.asarray(panels.pictures[0])
     assert pixels.shape == (32, 48, 3)
     assert pixels.min() < 20 and pixels.max() > 235
-    assert panels.title.endswith("  ship")
+    assert panels.title.startswith("ship  ")
 
 
 def test_bands_in_files_are_the_array_of_them(row, tmp_path):
@@ -162,3 +162,11 @@ def test_a_broken_picture_is_an_error_that_names_it(row, tmp_path):
     (tmp_path / "b.png").write_text("text")
     with pytest.raises(PictureError, match=r"b\.png: no picture"):
         draw_row(row(image=str(tmp_path / "b.png")), DETECTION, side=48)
+
+
+@pytest.mark.parametrize(
+    ("label", "title"), [(1, "ship  a  48 x 32"), (None, "no label  a  48 x 32")]
+)
+def test_the_class_of_a_scene_begins_its_title(row, label, title):
+    scenes = Family("classification", NAMES, ("image",), None, ())
+    assert draw_row(row(label=label), scenes, side=96).title == title

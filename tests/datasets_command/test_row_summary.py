@@ -86,6 +86,12 @@ def test_a_row_without_labels_has_no_counts(row):
     assert summary.flaws == []
 
 
+def test_a_picture_without_label_is_of_no_class(row):
+    scenes = Family("classification", ("plane", "ship"), ("image",), None, ())
+    summary = summarize_row(row(label=None), scenes, decode=False)
+    assert (summary.class_counts, summary.flaws) == (None, [])
+
+
 def test_boxes_lie_around_polygons():
     objects = {"polygon": [[4, 0, 8, 4, 4, 8, 0, 4]], "category": [0]}
     assert object_boxes(objects).tolist() == [[0, 0, 8, 8]]

@@ -1,9 +1,12 @@
 """Choosing rows and laying them out."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from mtp_hf.dataset_scripts._readers import AnnotationError
 from mtp_hf.datasets_command.families import Family
 from mtp_hf.datasets_command.row_panels import Panels
 from mtp_hf.datasets_command.sheet import draw_sheet, pick_rows
@@ -12,15 +15,20 @@ FAMILY = Family("detection", ("plane", "ship"), ("image",), None, ("objects",))
 
 
 class Tiles:
-    """A builder whose records have so many rows as they say."""
+    """A builder whose records have so many rows as they say; one of -1 is broken."""
+
+    def __init__(self, on_error="raise"):
+        self.config = SimpleNamespace(on_error=on_error)
 
     def read_record(self, record):
+        if record[1] < 0:
+            raise AnnotationError(f"record {record[0]}")
         for number in range(record[1]):
             yield f"{record[0]}_{number}", {"image_id": f"{record[0]}_{number}"}
 
 
 def pick(records, num, seed=0):
-    return [row["image_id"] for row in pick_rows(Tiles(), records, num, seed)]
+    return [row["image_id"] for row in pick_rows(Tiles(), records, num, seed)[0]]
 
 
 def test_rows_come_from_different_records_as_far_as_there_are_enough():
@@ -41,6 +49,14 @@ def test_the_seed_decides_the_choice():
 def test_records_without_rows_are_passed_over():
     assert sorted(pick([("a", 0), ("b", 1), ("c", 0), ("d", 2)], 9)) == ["b_0", "d_0", "d_1"]
     assert pick([], 3) == []
+
+
+def test_a_broken_record_is_left_out_and_told_where_that_is_asked_for():
+    records = [("a", 1), ("b", -1)]
+    rows, skipped = pick_rows(Tiles("skip"), records, 2, 0)
+    assert ([row["image_id"] for row in rows], skipped) == (["a_0"], ["record b"])
+    with pytest.raises(AnnotationError, match="record b"):
+        pick_rows(Tiles(), records, 2, 0)
 
 
 def test_every_picture_is_on_the_sheet_without_overlap():

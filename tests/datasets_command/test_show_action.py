@@ -77,3 +77,20 @@ def test_the_sets_of_real_pictures_are_drawn(shared_dir, tmp_path):
         root = shared_dir / "data" / "samrs_mini"
         assert show(f"samrs/{config}", root, "--output", output, "--num", 2) == 0
         assert output.stat().st_size > 100_000
+
+
+def test_a_row_that_cannot_be_read_is_left_out_on_demand(made_builder, tmp_path, capsys):
+    rows = clean_rows("detection", tmp_path / "set")
+    rows["train"].append({"broken": "the last row"})
+    root = write_rows(tmp_path / "set", rows)
+    arguments = ("--output", tmp_path / "a.png", "--option", "on_error=skip")
+    assert show("made/detection", root, *arguments) == 0
+    assert "rows.json: the last row\n" in capsys.readouterr().out
+
+
+def test_a_split_without_labels_is_drawn(tmp_path):
+    for name in ("train/ship/1.jpg", "test/2.jpg"):
+        (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (20, 20)).save(tmp_path / "set" / name)
+    arguments = ("--output", tmp_path / "a.png", "--split", "test")
+    assert show("image_folder", tmp_path / "set", *arguments) == 0
