@@ -4,10 +4,13 @@
 
 Reads `JPEGImages-{trainval,test}/00001.jpg`, `Annotations/{Horizontal,Oriented} Bounding Boxes/
 00001.xml` and the published lists `ImageSets/Main/{train,val,test}.txt`; folder names may differ in
-case, hyphens, underscores and blanks. A split of whose list no image is there is left out; a test
-split without annotation files has images only. Copies without lists are read by their folders:
-`train` and `validation` are then drawn from the images of `JPEGImages-trainval` with `split_seed`,
-which changes nothing for who trains on both, as MTP does.
+case, hyphens, underscores and blanks. Lists elsewhere are those of another set, such as SIOR, which
+may share the folder; they are read only where `ImageSets` has none. `trainval.txt` stands in for
+one list that is missing beside `train.txt` or `val.txt`; without both of them, `train` and
+`validation` are drawn from it with `split_seed`, as they are from the images of
+`JPEGImages-trainval` in copies without lists. That changes nothing for who trains on both, as MTP
+does. A split of whose list no image is there is left out; a test split without annotation files has
+images only.
 
 A horizontal file may call its box `robndbox`, an oriented one may hold a plain box. Corners keep
 the order of the file, whatever their names say; polygons may leave the image.
@@ -16,6 +19,7 @@ Source: Li et al. 2020 (DIOR), Cheng et al. 2022 (DIOR-R).
 """
 
 import functools
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -42,10 +46,17 @@ from mtp_hf.dataset_scripts.features import detection_features, oriented_detecti
 
 logger = datasets.utils.logging.get_logger(__name__)
 
-LISTS = {"train": "train.txt", "validation": "val.txt", "test": "test.txt"}
+LISTS = {
+    "train": ("train.txt",),
+    "validation": ("val.txt", "valid.txt"),
+    "test": ("test.txt",),
+    "both": ("trainval.txt",),  # train and validation
+}
+SPLITS = ("train", "validation", "test")
 NUM_IMAGES = {"train": 5862, "validation": 5863}
 # Names of folders without case, hyphens, underscores and blanks.
 IMAGE_FOLDER = r"(jpeg)?images(trainval|test)?"
+LIST_FOLDER = r"imagesets|main"
 ANNOTATION_FOLDER = r"annotations?(trainval|test)?"
 KIND_NAMES = {"hbb": "Horizontal Bounding Boxes", "obb": "Oriented Bounding Boxes"}
 KIND_FOLDERS = {"hbb": r"hbb|horizontal.*", "obb": r"obb|oriented.*"}
@@ -73,13 +84,8 @@ class Dior(FilesBuilder):
         folders = [Path(folder) for folder in walk_folders(root)]
         images = index_files(_named(folders, IMAGE_FOLDER), IMAGE_SUFFIXES)
         annotations = index_files(_annotation_folders(folders, self.config.name), (".xml",))
-        lists = {
-            split: paths[0]
-            for split, name in LISTS.items()
-            if (paths := [path for folder in folders if (path := folder / name).is_file()])
-        }
-        ids = {split: sorted(read_image_list(path)) for split, path in lists.items()}
-        ids = ids or self._draw(root, folders)
+        lists = _find_lists(folders)
+        ids = self._read_lists(root, lists) if lists else self._draw(root, folders)
         for found, expected in (
             (images, "images in 'JPEGImages-trainval' and 'JPEGImages-test'"),
             (annotations, f"xml files in 'Annotations/{KIND_NAMES[self.config.name]}'"),
@@ -121,6 +127,26 @@ class Dior(FilesBuilder):
     def _classes(self) -> ClassNumbers:
         return ClassNumbers(SIOR_CLASSES)
 
+    def _read_lists(self, root: Path, lists: dict[str, Path]) -> dict[str, list[str]]:
+        """Image ids of each split that a list tells, by itself or with that of both."""
+        ids = {split: sorted(read_image_list(path)) for split, path in lists.items()}
+        both = ids.pop("both", [])
+        missing = [split for split in NUM_IMAGES if split not in ids]
+        if both and len(missing) == 1:
+            (split,) = missing
+            (other,) = NUM_IMAGES.keys() - missing
+            ids[split] = sorted(set(both) - set(ids[other]))
+        elif len(both) > 1 and missing:
+            drawn = draw_split(both, NUM_IMAGES, seed=self.config.split_seed)
+            warn_of_draw(root, drawn, self.config.split_seed, "'trainval.txt' alone")
+            ids |= drawn
+        if absent := [split for split in SPLITS if not ids.get(split)]:
+            found = ", ".join(str(path.relative_to(root)) for path in lists.values())
+            expected = ", ".join(LISTS[split][0] for split in absent)
+            logger.warning(f"{root}: lists {found}; no split {', '.join(absent)}: no {expected}")
+        _warn_of_overlap(root, ids)
+        return {split: ids[split] for split in SPLITS if ids.get(split)}
+
     def _draw(self, root: Path, folders: list[Path]) -> dict[str, list[str]]:
         """Image ids of a copy without lists, as far as the names of its folders tell."""
         test = index_files(_named(folders, IMAGE_FOLDER, "test"), IMAGE_SUFFIXES)
@@ -151,6 +177,28 @@ class Dior(FilesBuilder):
             report_missing(what, without, self.config.on_error)
             there = [stem for stem in there if stem in annotations]
         return [DetectionRecord(stem, images[stem], annotations.get(stem)) for stem in there]
+
+
+def _find_lists(folders: list[Path]) -> dict[str, Path]:
+    """List of each split, and of both; those of `ImageSets` are the published ones."""
+    for places in (list(map(Path, _named(folders, LIST_FOLDER))), folders):
+        lists = {
+            split: paths[0]
+            for split, names in LISTS.items()
+            if (paths := [p for name in names for place in places if (p := place / name).is_file()])
+        }
+        if lists:
+            return lists
+    return {}
+
+
+def _warn_of_overlap(root: Path, ids: dict[str, list[str]]) -> None:
+    for first, second in itertools.combinations(ids, 2):
+        if shared := sorted(set(ids[first]) & set(ids[second])):
+            logger.warning(
+                f"{root}: {len(shared)} images are in the lists of both {first} and {second}, "
+                f"first {shared[0]!r}; expected every image in one"
+            )
 
 
 def _annotation_folders(folders: list[Path], kind: str) -> tuple[str, ...]:

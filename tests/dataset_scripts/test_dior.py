@@ -164,6 +164,65 @@ def test_a_copy_without_lists_is_read_by_its_folders(root, load, warnings):
     assert "no lists in 'ImageSets/Main'; 1 train, 1 validation images drawn" in warnings.text
 
 
+def ids(splits):
+    return {split: rows["image_id"][:] for split, rows in splits.items()}
+
+
+def write_more(root, *stems):
+    for stem in stems:
+        write_picture(root / f"JPEGImages-trainval/{stem}.jpg")
+        for folder in FOLDERS.values():
+            write_text(root / folder / f"{stem}.xml", annotation_xml())
+
+
+def test_lists_of_sior_in_the_same_folder_are_not_those_of_dior(root, load):
+    write_more(root, "00004")
+    write_text(root / "train.txt", "00001\n00002\n")
+    write_text(root / "valid.txt", "00004\n")
+    expected = {"train": ["00001"], "validation": ["00002"], "test": ["00003"]}
+    assert ids(load(root, split=None)) == expected
+
+
+def test_lists_anywhere_are_read_where_there_are_no_published_ones(root, load, warnings):
+    shutil.rmtree(root / "ImageSets")
+    write_text(root / "train.txt", "00001\n")
+    write_text(root / "valid.txt", "00002\n")
+    assert ids(load(root, split=None)) == {"train": ["00001"], "validation": ["00002"]}
+    assert "DIOR: lists train.txt, valid.txt; no split test: no test.txt" in warnings.text
+
+
+@pytest.mark.parametrize("name", ["train", "val"])
+def test_a_missing_list_is_what_the_other_leaves_of_trainval(root, load, name):
+    (root / f"ImageSets/Main/{name}.txt").unlink()
+    write_text(root / "ImageSets/Main/trainval.txt", "00001\n00002\n")
+    expected = {"train": ["00001"], "validation": ["00002"], "test": ["00003"]}
+    assert ids(load(root, split=None)) == expected
+
+
+def test_train_and_validation_are_drawn_from_trainval_alone(root, load, warnings):
+    write_more(root, *map(str, range(10, 18)))
+    for name in ("train", "val"):
+        (root / f"ImageSets/Main/{name}.txt").unlink()
+    stems = ["00001", "00002", *map(str, range(10, 18))]
+    write_text(root / "ImageSets/Main/trainval.txt", "\n".join(stems))
+    splits = load(root, split=None)
+    assert splits.num_rows == {"train": 5, "validation": 5, "test": 1}
+    assert sorted(ids(splits)["train"] + ids(splits)["validation"]) == sorted(stems)
+    assert "'trainval.txt' alone; 5 train, 5 validation images drawn" in warnings.text
+
+
+def test_a_split_without_list_is_told(root, load, warnings):
+    (root / "ImageSets/Main/val.txt").unlink()
+    assert set(load(root, split=None)) == {"train", "test"}
+    assert "no split validation: no val.txt" in warnings.text
+
+
+def test_an_image_in_two_lists_is_told(root, load, warnings):
+    write_text(root / "ImageSets/Main/val.txt", "00001\n00002\n")
+    load(root, split=None)
+    assert "1 images are in the lists of both train and validation, first '00001'" in warnings.text
+
+
 # Errors
 
 
