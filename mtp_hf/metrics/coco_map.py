@@ -20,6 +20,7 @@ import numpy as np
 from pycocotools import mask as mask_api
 
 from mtp_hf.metrics.arrays import as_array, nan_mean
+from mtp_hf.metrics.inputs import about_image, check_finite, check_keys, reference_name
 
 # Module and name of the data set class, module and name of the evaluation class.
 BACKENDS = {
@@ -124,32 +125,48 @@ class CocoMapAccumulator:
             predictions: For each image `scores` (N,), `labels` (N,), `boxes` x1 y1 x2 y2 (N, 4)
                 and, where masks are compared, `masks` bool (N, H, W).
             references: For each image `image_id`, `boxes` (G, 4), `class_labels` (G,) and, where
-                masks are compared, `instance_masks` bool (G, H, W).
+                masks are compared, `instance_masks` bool (G, H, W); optionally `iscrowd` (G,),
+                regions that are not to be found and where any number of detections is allowed, and
+                `area` (G,), the sizes as annotated, by which small, medium and large are told
+                apart; without it the areas of the masks, or else of the boxes.
 
         Raises:
-            ValueError: If an image has a class outside 0..K-1, lists of different lengths or
-                masks of different sizes.
+            ValueError: If an image lacks something, has a class outside 0..K-1, a number that is
+                not finite, lists of different lengths or masks of different sizes.
         """
         for prediction, reference in zip(predictions, references, strict=True):
-            image_id = reference["image_id"]
-            if image_id in self.images:
-                continue
-            try:
-                ground_truth = self._annotations(reference, "class_labels", "instance_masks")
-                detections = self._annotations(prediction, "labels", "masks")
-                scores = as_array(prediction["scores"], np.float64).tolist()
-                for annotation, score in zip(detections, scores, strict=True):
-                    annotation["score"] = score
-                if "mask" in self.iou_types:
-                    check_mask_sizes(prediction["masks"], reference["instance_masks"])
-            except ValueError as error:
-                raise ValueError(f"image {image_id!r}: {error}") from error
-            self.images[image_id] = {"ground_truth": ground_truth, "detections": detections}
+            name = reference_name(reference)
+            if name not in self.images:
+                with about_image(name):
+                    self.images[name] = self._reduce(prediction, reference)
+
+    def _reduce(
+        self, prediction: Mapping[str, Any], reference: Mapping[str, Any]
+    ) -> dict[str, list[dict[str, Any]]]:
+        """Keep of one image its annotations."""
+        ground_truth = self._annotations(reference, "reference", "class_labels", "instance_masks")
+        detections = self._annotations(prediction, "prediction", "labels", "masks")
+        check_keys(prediction, ("scores",), "prediction")
+        scores = as_array(prediction["scores"], np.float64)
+        check_finite(scores, "scores")
+        annotated = {
+            key: as_array(reference[key], dtype)
+            for key, dtype in (("iscrowd", np.int64), ("area", np.float64))
+            if key in reference
+        }
+        check_finite(annotated.get("area", np.zeros(0)), "area of the reference")
+        _write_values(detections, {"score": scores})
+        _write_values(ground_truth, annotated)
+        if "mask" in self.iou_types:
+            check_mask_sizes(prediction["masks"], reference["instance_masks"])
+        return {"ground_truth": ground_truth, "detections": detections}
 
     def _annotations(
-        self, objects: Mapping[str, Any], label_key: str, mask_key: str
+        self, objects: Mapping[str, Any], what: str, label_key: str, mask_key: str
     ) -> list[dict[str, Any]]:
         """Write the objects of an image as annotations, with masks where they are compared."""
+        masks = (mask_key,) if "mask" in self.iou_types else ()
+        check_keys(objects, ("boxes", label_key, *masks), what)
         labels = as_array(objects[label_key], np.int64)
         if labels.size and not 0 <= labels.min() <= labels.max() < self.num_classes:
             raise ValueError(
@@ -157,6 +174,7 @@ class CocoMapAccumulator:
                 f"expected 0..{self.num_classes - 1}"
             )
         boxes = as_array(objects["boxes"], np.float64).reshape(-1, 4)
+        check_finite(boxes, f"boxes of the {what}")
         annotations = coco_annotations(boxes, labels)
         if "mask" in self.iou_types and annotations:
             codes = encode_masks(as_array(objects[mask_key]))
@@ -207,7 +225,7 @@ class CocoMapAccumulator:
         ground_truth, detections = self._flatten("ground_truth"), self._flatten("detections")
         counts = {
             name: np.bincount(
-                np.array([a["category_id"] for a in annotations], dtype=np.int64),
+                np.array([a["category_id"] for a in annotations if not a["iscrowd"]], np.int64),
                 minlength=self.num_classes,
             )
             for name, annotations in {"num_gts": ground_truth, "num_detections": detections}.items()
@@ -262,6 +280,15 @@ class CocoMapAccumulator:
             evaluation.evaluate()
             evaluation.accumulate()
         return np.asarray(evaluation.eval["precision"])[..., 0]
+
+
+def _write_values(annotations: list[dict[str, Any]], values: Mapping[str, np.ndarray]) -> None:
+    """Write one value of each list into each annotation."""
+    for key, each in values.items():
+        if len(each) != len(annotations):
+            raise ValueError(f"{key} has {len(each)} values, expected {len(annotations)}")
+        for annotation, value in zip(annotations, each.tolist(), strict=True):
+            annotation[key] = value
 
 
 def _curve(precisions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

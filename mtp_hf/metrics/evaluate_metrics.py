@@ -3,21 +3,25 @@
 What is unusual: the samples are ragged (maps of any size, lists of objects), which the Arrow cache
 of evaluate stores slowly, as nested lists. So `add`, `add_batch` and `compute` hand the samples
 straight to an accumulator, which keeps little of them. To join processes use the `state` and
-`merge` of `metric.accumulator`. Importing evaluate takes seconds: no other file imports this one
-until one of its names is asked for.
+`merge` of `metric.accumulator`; an image that two processes have counts once if its references
+have the same `image_id`, and one without `image_id` is like no other. Importing evaluate takes
+seconds: no other file imports this one until one of its names is asked for.
 
 Source: evaluate 0.4, `EvaluationModule`.
 """
 
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import datasets
 import evaluate
+import numpy as np
 
 from mtp_hf.metrics.classification import ClassificationAccumulator
 from mtp_hf.metrics.coco_map import CocoMapAccumulator
+from mtp_hf.metrics.inputs import check_keys
 from mtp_hf.metrics.rotated_map import RotatedMapAccumulator
 from mtp_hf.metrics.segmentation import SegmentationAccumulator
 
@@ -30,7 +34,7 @@ IMAGE_ID = datasets.Value("string")
 INPUTS = """
 Args:
     predictions: List with one prediction an image.
-    references: List with one reference an image.
+    references: List with one reference an image; where it is a dict, it may have an `image_id`.
 """
 
 
@@ -50,6 +54,7 @@ class StreamingMetric(evaluate.Metric):
         self._description = description
         self._features = features
         self.accumulator = build()
+        self._prefix, self._num_unnamed = uuid.uuid4().hex, 0
         super().__init__(keep_in_memory=True)
 
     def _info(self) -> evaluate.MetricInfo:
@@ -64,24 +69,48 @@ class StreamingMetric(evaluate.Metric):
         return ""  # nothing is written; evaluate would make a folder in the user's cache
 
     def _update(self, predictions: Sequence[Any], references: Sequence[Any]) -> None:
-        self.accumulator.update(predictions, references)
+        self.accumulator.update(predictions, [self._named(each) for each in references])
+
+    def _named(self, reference: Any) -> Any:
+        """Give an image without `image_id` a number that no other process gives."""
+        if not isinstance(reference, Mapping) or "image_id" in reference:
+            return reference
+        self._num_unnamed += 1
+        return {**reference, "image_id": f"{self._prefix}/{self._num_unnamed:09d}"}
 
     def add(self, *, prediction: Any = None, reference: Any = None, **kwargs: Any) -> None:
         """Add one image."""
         self.add_batch(predictions=[prediction], references=[reference], **kwargs)
 
     def add_batch(self, *, predictions: Any = None, references: Any = None, **kwargs: Any) -> None:
-        """Add images."""
+        """Add images.
+
+        Raises:
+            ValueError: Something else than as many predictions as references.
+        """
         if kwargs:
             raise ValueError(f"unknown inputs {sorted(kwargs)}: expected predictions, references")
+        given = {"predictions": predictions, "references": references}
+        if missing := [name for name, values in given.items() if values is None]:
+            raise ValueError(f"expected predictions and references, got no {missing[0]}")
+        if len(predictions) != len(references):
+            raise ValueError(
+                f"{len(predictions)} predictions and {len(references)} references, expected as many"
+            )
         self._update(predictions, references)
 
     def compute(
         self, *, predictions: Any = None, references: Any = None, **kwargs: Any
     ) -> dict[str, Any]:
-        """Score the images added so far and those given here, then forget them."""
-        if predictions is not None or kwargs:
+        """Score the images added so far and those given here, then forget them.
+
+        Raises:
+            ValueError: There is no image at all, or as `add_batch`.
+        """
+        if predictions is not None or references is not None or kwargs:
             self.add_batch(predictions=predictions, references=references, **kwargs)
+        if not self.accumulator.images:
+            raise ValueError("no image was added, expected at least one")
         scores = self.accumulator.compute()
         self.accumulator = self._build()
         return scores
@@ -89,6 +118,8 @@ class StreamingMetric(evaluate.Metric):
 
 class SegmentationMetric(StreamingMetric):
     """Score integer maps (H, W) against integer maps (H, W).
+
+    A reference is the map, or a dict with it as `labels` and its `image_id`.
 
     Args:
         num_classes: K, background included.
@@ -103,9 +134,11 @@ class SegmentationMetric(StreamingMetric):
         )
 
     def _update(self, predictions: Sequence[Any], references: Sequence[Any]) -> None:
-        first = len(self.accumulator.images)
-        names = [f"{first + offset:09d}" for offset in range(len(predictions))]
-        self.accumulator.update(predictions, references, names)
+        named = [self._named(_as_dict(each, "labels")) for each in references]
+        for reference in named:
+            check_keys(reference, ("labels",), "reference")
+        maps = [reference["labels"] for reference in named]
+        self.accumulator.update(predictions, maps, [reference["image_id"] for reference in named])
 
 
 class ChangeMetric(SegmentationMetric):
@@ -133,6 +166,8 @@ class ChangeMetric(SegmentationMetric):
 class ClassificationMetric(StreamingMetric):
     """Score the scenes of images, see `ClassificationAccumulator`.
 
+    Predictions may be bare scores (K,) or classes, references bare classes.
+
     Args:
         num_classes: K.
     """
@@ -146,6 +181,10 @@ class ClassificationMetric(StreamingMetric):
                 "references": {"image_id": IMAGE_ID, "label": datasets.Value("int64")},
             },
         )
+
+    def _update(self, predictions: Sequence[Any], references: Sequence[Any]) -> None:
+        found = [_as_dict(each, "scores" if np.ndim(each) else "label") for each in predictions]
+        super()._update(found, [_as_dict(each, "label") for each in references])
 
 
 class CocoMapMetric(StreamingMetric):
@@ -179,17 +218,34 @@ class RotatedMapMetric(StreamingMetric):
         num_classes: K, without background.
         iou_threshold: Least IoU of a hit.
         interpolation: `11_points` or `area`.
+        ignore_difficult: Let difficult boxes be ignored; False counts them like all others.
     """
 
     def __init__(
-        self, num_classes: int, iou_threshold: float = 0.5, interpolation: str = "11_points"
+        self,
+        num_classes: int,
+        iou_threshold: float = 0.5,
+        interpolation: str = "11_points",
+        *,
+        ignore_difficult: bool = True,
     ) -> None:
         reference = {"image_id": IMAGE_ID, "rotated_boxes": BOXES, "rotated_class_labels": LABELS}
         super().__init__(
-            partial(RotatedMapAccumulator, num_classes, iou_threshold, interpolation),
+            partial(
+                RotatedMapAccumulator,
+                num_classes,
+                iou_threshold,
+                interpolation,
+                ignore_difficult=ignore_difficult,
+            ),
             "Mean average precision of rotated boxes by the protocol of DOTA.",
             {
                 "predictions": {"scores": SCORES, "labels": LABELS, "rotated_boxes": BOXES},
                 "references": reference,
             },
         )
+
+
+def _as_dict(value: Any, key: str) -> Mapping[str, Any]:
+    """Put a bare value under its key."""
+    return value if isinstance(value, Mapping) else {key: value}

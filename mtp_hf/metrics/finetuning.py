@@ -7,9 +7,6 @@ comes first in `HEADLINES`.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from mtp_hf.metrics.arrays import as_array
 from mtp_hf.metrics.classification import ClassificationAccumulator
 from mtp_hf.metrics.coco_map import CocoMapAccumulator
 from mtp_hf.metrics.rotated_map import RotatedMapAccumulator
@@ -55,7 +52,7 @@ _COLUMNS: dict[str, tuple[tuple[str, str, bool], ...]] = {
     "semantic_segmentation": (*_PIXELS, *_PIXEL_SCORES),
     "change_detection": (*_PIXELS, *_PIXEL_SCORES),
 }
-_BUILD: dict[str, Callable[[int], Any]] = {
+_BUILD: dict[str, Callable[..., Any]] = {
     "scene_classification": ClassificationAccumulator,
     "horizontal_detection": lambda num_classes: CocoMapAccumulator(num_classes, ("box",)),
     "rotated_detection": RotatedMapAccumulator,
@@ -76,12 +73,17 @@ class TaskEvaluator:
     Args:
         task: Of `HEADLINES`.
         class_names: K names, background included in maps.
+        ignore_difficult: Of rotated objects: let difficult ones be ignored, as DOTA does; False
+            counts them like all others.
     """
 
-    def __init__(self, task: str, class_names: Sequence[str]) -> None:
+    def __init__(
+        self, task: str, class_names: Sequence[str], *, ignore_difficult: bool = True
+    ) -> None:
         self.task = task
         self.class_names = list(class_names)
-        self.accumulator = _BUILD[task](len(class_names))
+        options = {"ignore_difficult": ignore_difficult} if task == "rotated_detection" else {}
+        self.accumulator = _BUILD[task](len(class_names), **options)
 
     def update(
         self, dataset: str, predictions: Sequence[Any], references: Sequence[Mapping[str, Any]]
@@ -97,8 +99,7 @@ class TaskEvaluator:
             ValueError: If a prediction or a reference is not what the task has.
         """
         if self.task not in MAPS:
-            ignored = [_with_ignored_objects(reference) for reference in references]
-            self.accumulator.update(predictions, ignored)
+            self.accumulator.update(predictions, references)
             return
         found, wanted = MAPS[self.task]
         self.accumulator.update(
@@ -147,11 +148,3 @@ class TaskEvaluator:
 def headline(task: str) -> str:
     """Name the metric that results of a task are known by."""
     return next(iter(HEADLINES[task]))
-
-
-def _with_ignored_objects(reference: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Let difficult objects be ignored, and count those that a tile's border cuts (2)."""
-    if "rotated_difficult" not in reference:
-        return reference
-    difficult = as_array(reference["rotated_difficult"], np.int64) == 1
-    return {**reference, "rotated_difficult": difficult}

@@ -24,6 +24,7 @@ import numpy as np
 import torch
 
 from mtp_hf.metrics.arrays import as_array, nan_mean
+from mtp_hf.metrics.inputs import about_image, check_finite, check_keys, reference_name
 from mtp_hf.modeling.ops_rotated_boxes import rotated_box_iou
 
 RECALL_POINTS = np.arange(0, 1 + 1e-3, 0.1)
@@ -135,6 +136,7 @@ class RotatedMapAccumulator:
         num_classes: K, without background.
         iou_threshold: Least IoU of a hit.
         interpolation: `11_points` (VOC 2007, DOTA) or `area` (VOC 2010).
+        ignore_difficult: Let difficult boxes be ignored; False counts them like all others.
         original_difficult: Drop the difficult boxes of images without any other box, as the
             original does.
     """
@@ -145,6 +147,7 @@ class RotatedMapAccumulator:
         iou_threshold: float = 0.5,
         interpolation: str = "11_points",
         *,
+        ignore_difficult: bool = True,
         original_difficult: bool = False,
     ) -> None:
         if interpolation not in INTERPOLATIONS:
@@ -154,6 +157,7 @@ class RotatedMapAccumulator:
         self.num_classes = num_classes
         self.iou_threshold = iou_threshold
         self.interpolation = interpolation
+        self.ignore_difficult = ignore_difficult
         self.original_difficult = original_difficult
         self.images: dict[str, dict[str, np.ndarray]] = {}
 
@@ -165,24 +169,29 @@ class RotatedMapAccumulator:
         Args:
             predictions: For each image `scores` (N,), `labels` (N,) and `rotated_boxes` (N, 5).
             references: For each image `image_id`, `rotated_boxes` (M, 5),
-                `rotated_class_labels` (M,) and, where some are difficult,
-                `rotated_difficult` bool (M,).
+                `rotated_class_labels` (M,) and, where some are difficult, `rotated_difficult`
+                (M,): 1 or True; 2, cut by the border of a tile, is not.
 
         Raises:
-            ValueError: If an image has a class outside 0..K-1 or lists of different lengths.
+            ValueError: If an image lacks something, has a class outside 0..K-1, a number that is
+                not finite or lists of different lengths.
         """
         for prediction, reference in zip(predictions, references, strict=True):
-            image_id = reference["image_id"]
-            if image_id not in self.images:
-                self.images[image_id] = self._reduce(prediction, reference, image_id)
+            name = reference_name(reference)
+            if name not in self.images:
+                with about_image(name):
+                    self.images[name] = self._reduce(prediction, reference)
 
     def _reduce(
-        self, prediction: Mapping[str, Any], reference: Mapping[str, Any], image_id: str
+        self, prediction: Mapping[str, Any], reference: Mapping[str, Any]
     ) -> dict[str, np.ndarray]:
         """Keep of one image what matching needs: one overlap a detection."""
+        check_keys(prediction, ("scores", "labels", "rotated_boxes"), "prediction")
+        check_keys(reference, ("rotated_boxes", "rotated_class_labels"), "reference")
         gt_boxes = as_array(reference["rotated_boxes"], np.float32).reshape(-1, 5)
         gt_labels = as_array(reference["rotated_class_labels"], np.int64)
-        difficult = as_array(reference.get("rotated_difficult", np.zeros(len(gt_boxes))), bool)
+        difficult = as_array(reference.get("rotated_difficult", np.zeros(len(gt_boxes)))) == 1
+        difficult &= self.ignore_difficult
         boxes = as_array(prediction["rotated_boxes"], np.float32).reshape(-1, 5)
         labels = as_array(prediction["labels"], np.int64)
         scores = as_array(prediction["scores"], np.float64)
@@ -192,13 +201,16 @@ class RotatedMapAccumulator:
         }.items():
             if len({len(values) for values in lists}) != 1:
                 lengths = [len(values) for values in lists]
-                raise ValueError(f"image {image_id!r}: {name} have lists of lengths {lengths}")
+                raise ValueError(f"{name} have lists of lengths {lengths}")
         for name, values in {"predictions": labels, "references": gt_labels}.items():
             if values.size and not 0 <= values.min() <= values.max() < self.num_classes:
                 raise ValueError(
-                    f"image {image_id!r}: {name} hold classes {values.min()}..{values.max()}, "
+                    f"{name} hold classes {values.min()}..{values.max()}, "
                     f"expected 0..{self.num_classes - 1}"
                 )
+        check_finite(scores, "scores")
+        check_finite(boxes, "rotated_boxes")
+        check_finite(gt_boxes, "rotated_boxes of the reference")
         if self.original_difficult and difficult.all():
             gt_boxes, gt_labels, difficult = gt_boxes[:0], gt_labels[:0], difficult[:0]
         order = np.argsort(difficult, kind="stable")  # of equal boxes a normal one comes first

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from mtp_hf.metrics.arrays import as_array, nan_mean
+from mtp_hf.metrics.inputs import about_image, image_name
 
 
 def confusion_matrix(
@@ -36,8 +37,12 @@ def confusion_matrix(
         int64 (K, K), rows are reference classes, columns predicted classes.
 
     Raises:
-        ValueError: If the sizes differ or a counted pixel holds a class outside 0..K-1.
+        ValueError: If the sizes differ, a map does not hold whole numbers or a counted pixel a
+            class outside 0..K-1.
     """
+    for name, labels in {"reference": reference, "predicted": prediction}.items():
+        if labels.dtype.kind not in "biu":
+            raise ValueError(f"the {name} map holds {labels.dtype}, expected class numbers")
     if prediction.shape != reference.shape:
         raise ValueError(
             f"the predicted map is {prediction.shape}, the reference map {reference.shape}"
@@ -113,22 +118,22 @@ class SegmentationAccumulator:
             image_ids: Name of each image, unique in the data set.
 
         Raises:
-            ValueError: If the maps of an image differ in size or hold an unknown class.
+            ValueError: If the maps of an image differ in size or hold something else than its
+                classes.
         """
         for prediction, reference, image_id in zip(predictions, references, image_ids, strict=True):
-            if image_id in self.images:
+            name = image_name(image_id)
+            if name in self.images:
                 continue
-            try:
+            with about_image(name):
                 confusion = confusion_matrix(
                     as_array(prediction),
                     as_array(reference),
                     self.num_classes,
                     ignore_index=self.ignore_index,
                 )
-            except ValueError as error:
-                raise ValueError(f"image {image_id!r}: {error}") from error
             cells = np.flatnonzero(confusion)
-            self.images[image_id] = (cells, confusion.ravel()[cells])
+            self.images[name] = (cells, confusion.ravel()[cells])
 
     def state(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Give what was gathered, to be sent to another process (picklable).

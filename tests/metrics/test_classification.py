@@ -66,3 +66,38 @@ def test_shares_of_two_processes_give_the_same(accumulator):
 def test_what_does_not_fit_the_classes_is_refused(prediction, label):
     with pytest.raises(ValueError, match="image 'a': .* expected 6 classes"):
         ClassificationAccumulator(6).update([prediction], [reference("a", label)])
+
+
+def test_scores_that_are_not_finite_name_the_image():
+    with pytest.raises(ValueError, match="image 'a': scores: 6 of 6 numbers are nan"):
+        ClassificationAccumulator(6).update([{"scores": np.full(6, np.nan)}], [reference("a", 0)])
+
+
+@pytest.mark.parametrize(
+    ("prediction", "wanted"), [({"logits": [1.0]}, {"label": 0}), ({"scores": [1.0]}, {})]
+)
+def test_what_is_missing_names_the_image(prediction, wanted):
+    with pytest.raises(ValueError, match="image 'a': the (prediction|reference) has no"):
+        ClassificationAccumulator(1).update([prediction], [{"image_id": "a", **wanted}])
+
+
+def test_f1_of_a_class_that_is_never_predicted_is_zero():
+    accumulator = ClassificationAccumulator(6)
+    accumulator.update([scores(0), scores(0)], [reference("a", 0), reference("b", 1)])
+    found = accumulator.compute()["per_class"]["f1"]
+    np.testing.assert_allclose(found[:2], [2 / 3, 0.0])
+    assert np.isnan(found[2:]).all()  # neither labelled nor predicted
+
+
+def test_the_first_five_are_undefined_where_only_the_class_is_given():
+    accumulator = ClassificationAccumulator(6)
+    accumulator.update([{"label": 1}, {"label": 2}], [reference("a", 1), reference("b", 1)])
+    found = accumulator.compute()
+    assert found["accuracy"] == 0.5
+    assert np.isnan(found["top5_accuracy"])
+
+
+def test_one_class_is_always_among_the_first_five():
+    accumulator = ClassificationAccumulator(1)
+    accumulator.update([{"scores": [0.3]}], [reference("a", 0)])
+    assert accumulator.compute()["top5_accuracy"] == 1.0

@@ -143,41 +143,6 @@ def test_both_libraries_agree(seed):
     assert 0.05 < faster["box_ap"] < 0.95
 
 
-def test_result_equals_the_summary_of_pycocotools(capsys):
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
-
-    images = random_images(10, 3, seed=5)
-    truth, found = [], []
-    for number, (prediction, reference) in enumerate(images):
-        codes = encode_masks(reference["instance_masks"].numpy())
-        for label, code in zip(reference["class_labels"].tolist(), codes, strict=True):
-            truth.append({"id": len(truth) + 1, "image_id": number, "category_id": label})
-            truth[-1] |= {"segmentation": code, "area": float(mask_api.area(code)), "iscrowd": 0}
-            truth[-1]["bbox"] = mask_api.toBbox(code).tolist()
-        codes = encode_masks(prediction["masks"].numpy())
-        for index, code in enumerate(codes):
-            found.append({"image_id": number, "category_id": int(prediction["labels"][index])})
-            found[-1] |= {"segmentation": code, "score": float(prediction["scores"][index])}
-    data = COCO()
-    data.dataset = {
-        "info": {},
-        "images": [{"id": n, "height": 64, "width": 64} for n in range(len(images))],
-        "categories": [{"id": n} for n in range(3)],
-        "annotations": truth,
-    }
-    data.createIndex()
-    evaluation = COCOeval(data, data.loadRes(found), "segm")
-    evaluation.evaluate()
-    evaluation.accumulate()
-    evaluation.summarize()
-    scores = evaluate_images(images, 3)
-    names = ["", "50", "75", "_small", "_medium", "_large"]
-    actual = np.array([scores[f"mask_ap{name}"] for name in names])
-    expected = np.where(evaluation.stats[:6] < 0, np.nan, evaluation.stats[:6])
-    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-12)
-
-
 def test_only_the_best_detections_count():
     truth = reference_of([[0, 0, 9, 9]], [0])
     boxes = [[30, 30, 40, 40]] * 3 + [[0, 0, 9, 9]]
@@ -268,3 +233,35 @@ def test_curves_have_the_precision_at_every_recall_of_classes_with_ground_truth(
     np.testing.assert_allclose(recalls, np.linspace(0, 1, 101))
     np.testing.assert_allclose(precisions, 1.0)
     assert [len(values) for values in empty] == [0, 0]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_detections_on_a_crowd_are_no_false_alarms(backend):
+    truth = reference_of([[0, 0, 10, 10], [20, 20, 60, 60]], [0, 0])
+    truth["iscrowd"] = torch.tensor([False, True])
+    found = prediction_of([[0, 0, 10, 10], [20, 20, 40, 40]], [0, 0], [0.8, 0.9])
+    scores = evaluate_images([(found, truth)], 1, backend=backend)
+    assert scores["box_ap50"] == pytest.approx(1.0)
+    assert scores["per_class"]["num_gts"].tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("side", "key", "message"),
+    [
+        (0, "scores", "scores: 1 of 1 numbers are nan"),
+        (0, "boxes", "boxes of the prediction: 4 of 4 numbers are nan"),
+        (1, "boxes", "boxes of the reference: 4 of 4 numbers are nan"),
+    ],
+)
+def test_numbers_that_are_not_finite_name_the_image(side, key, message):
+    pair = prediction_of([[0, 0, 9, 9]], [0], [0.5]), reference_of([[0, 0, 9, 9]], [0], "P7")
+    pair[side][key] = torch.full_like(pair[side][key], np.nan)
+    with pytest.raises(ValueError, match=f"image 'P7': {message}"):
+        evaluate_images([pair], 1)
+
+
+def test_missing_masks_are_named_with_the_image():
+    truth, found = reference_of([], [], "P7"), prediction_of([], [], [])
+    del truth["instance_masks"]
+    with pytest.raises(ValueError, match="image 'P7': the reference has no instance_masks"):
+        CocoMapAccumulator(1).update([found], [truth])

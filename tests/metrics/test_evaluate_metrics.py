@@ -4,6 +4,7 @@ import sys
 import evaluate
 import numpy as np
 import pytest
+import torch
 
 from mtp_hf.metrics import (
     ChangeMetric,
@@ -78,6 +79,80 @@ def test_scenes_are_scored_by_the_best_and_the_five_best_classes():
     assert found["top5_accuracy"] == pytest.approx(3 / 4)
     assert found["confusion"][:, 0].tolist() == [2, 0, 0, 0, 1, 1]
     assert metric.accumulator.images == {}
+
+
+METRICS = {
+    "maps": lambda: SegmentationMetric(2),
+    "change": ChangeMetric,
+    "scenes": lambda: ClassificationMetric(2),
+    "boxes": lambda: CocoMapMetric(2),
+    "rotated": lambda: RotatedMapMetric(2),
+}
+
+
+def test_processes_that_measure_different_maps_lose_none():
+    one, two, alone = (SegmentationMetric(2) for _ in range(3))
+    for value, metric in enumerate((one, two)):
+        maps = {"prediction": np.array([[0, 0]]), "reference": np.array([[0, value]])}
+        metric.add(**maps)
+        alone.add(**maps)
+    one.accumulator.merge([two.accumulator.state()])
+    assert one.compute()["overall_accuracy"] == alone.compute()["overall_accuracy"] == 0.75
+
+
+def test_a_map_that_two_processes_have_by_name_counts_once():
+    one, two = SegmentationMetric(2), SegmentationMetric(2)
+    for metric in (one, two):
+        reference = {"image_id": "a", "labels": np.array([[0, 1]])}
+        metric.add(prediction=np.array([[0, 0]]), reference=reference)
+    one.accumulator.merge([two.accumulator.state()])
+    assert one.compute()["per_class"]["num_reference"].tolist() == [1, 1]
+
+
+def test_an_image_named_by_a_tensor_counts_once():
+    metric = RotatedMapMetric(1)
+    found = {"scores": [0.5], "labels": [0], "rotated_boxes": BOX}
+    for _ in range(2):
+        wanted = {"rotated_boxes": BOX, "rotated_class_labels": [0]}
+        metric.add(prediction=found, reference={"image_id": torch.tensor([3]), **wanted})
+    assert metric.compute()["per_class"]["num_gts"].tolist() == [1]
+
+
+def test_scenes_may_be_given_as_classes_alone():
+    scores = ClassificationMetric(3).compute(predictions=[0, 1, 2, 2], references=[0, 1, 2, 0])
+    assert scores["accuracy"] == 0.75
+
+
+def test_scenes_may_be_given_as_bare_scores():
+    scores = ClassificationMetric(2).compute(
+        predictions=np.array([[0.2, 0.8], [0.9, 0.1]]), references=[1, 1]
+    )
+    assert (scores["accuracy"], scores["top5_accuracy"]) == (0.5, 1.0)
+
+
+@pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
+def test_a_score_of_nothing_is_an_error(metric):
+    with pytest.raises(ValueError, match="no image was added, expected at least one"):
+        metric().compute()
+
+
+@pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
+@pytest.mark.parametrize("given", ["predictions", "references"])
+def test_one_side_alone_is_refused(metric, given):
+    with pytest.raises(ValueError, match="expected predictions and references, got no"):
+        metric().compute(**{given: [{}]})
+
+
+def test_as_many_references_as_predictions_are_expected():
+    with pytest.raises(ValueError, match="1 predictions and 2 references"):
+        ClassificationMetric(2).compute(predictions=[1], references=[1, 0])
+
+
+@pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
+def test_a_reference_that_is_not_one_is_named(metric):
+    found = {"scores": [1.0, 0.0], "labels": [0, 1], "rotated_boxes": []}
+    with pytest.raises(ValueError, match="reference has no"):
+        metric().compute(predictions=[found], references=[{"image_id": "a"}])
 
 
 def test_unknown_inputs_are_refused():

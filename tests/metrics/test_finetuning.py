@@ -69,6 +69,14 @@ def test_difficult_objects_are_ignored_and_cut_ones_count(difficult, expected):
     np.testing.assert_equal(scores["per_class"]["ap50"][1], expected)
 
 
+def test_difficult_objects_count_where_the_protocol_says_so():
+    nothing = {"scores": [], "labels": [], "rotated_boxes": np.zeros((0, 5))}
+    wanted = PERFECT["rotated_detection"][1] | {"rotated_difficult": [1], "image_id": "a"}
+    evaluator = TaskEvaluator("rotated_detection", NAMES, ignore_difficult=False)
+    evaluator.update("set", [nothing], [wanted])
+    assert evaluator.compute()["per_class"]["num_gts"].tolist() == [0, 1]
+
+
 def test_results_are_known_by_the_published_metric():
     names = [headline(task) for task in HEADLINES]
     assert names == ["accuracy", "box_ap50", "ap50", "miou", "changed_f1"]

@@ -151,3 +151,8 @@ def test_merged_processes_equal_one_and_repeated_images_count_once():
         first.compute()["per_class"]["iou"], whole.compute()["per_class"]["iou"]
     )
     assert len(first.images) == 5
+
+
+def test_maps_of_probabilities_name_the_image():
+    with pytest.raises(ValueError, match="'P3': the predicted map holds float64, expected class"):
+        SegmentationAccumulator(2).update([np.zeros((1, 2))], [np.array([[0, 1]])], ["P3"])
