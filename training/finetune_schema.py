@@ -119,11 +119,6 @@ class FinetuneSchedule(Schedule):
     epochs: int | None = None
     warmup_epochs: int | None = None
 
-    @property
-    def unit(self) -> str:
-        """What the run counts: `epochs` or `steps`."""
-        return "steps" if self.epochs is None else "epochs"
-
 
 @dataclasses.dataclass(frozen=True)
 class FinetuneOptimizer(Optimizer):
@@ -266,10 +261,11 @@ def check_counts(recipe: FinetuneRecipe, unit: str, overridden: Container[str]) 
     elif schedule.kind != "constant":
         counts["schedule.update_every"] = schedule.update_every
     left = [f"{key}={n}" for key, n in counts.items() if n and key not in overridden]
-    if schedule.unit != unit and left:
+    other = "steps" if unit == "epochs" else "epochs"
+    if left and getattr(schedule, unit) is None and getattr(schedule, other) is not None:
         raise ValueError(
-            f"schedule.{schedule.unit} in place of {unit}: what the recipe counts in {unit} would"
-            f" count {schedule.unit}; give it in {schedule.unit}, too: {', '.join(left)}"
+            f"schedule.{other} in place of {unit}: what the recipe counts in {unit} would count"
+            f" {other}; give it in {other}, too: {', '.join(left)}"
         )
 
 

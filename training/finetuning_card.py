@@ -48,7 +48,7 @@ def gather_facts(
         evaluate_split=data.evaluate,
         num_train=num_images[0],
         num_evaluated=num_images[1],
-        init=published.model.init,
+        init=published.model.init or published.model.init_decoder,
         steps=steps,
         planned_steps=planned_steps,
         window=(window, stride) if window and stride else None,

@@ -5,7 +5,7 @@ stored: the transforms of evaluation see the pictures alone.
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +92,9 @@ def open_rows(recipe: FinetuneRecipe, part: str) -> Dataset:
         )
     except FileNotFoundError as error:
         raise ValueError(f"data.root={data.root} holds no {data.builder}: {error}") from None
+    except ValueError as error:
+        key = "train" if part == "train" else "evaluate"
+        raise ValueError(f"data.{key}={split} of {data.builder}: {error}") from None
     if not len(rows):
         raise ValueError(f"data.root={data.root}: split {split!r} has no image")
     if recipe.task == "rotated_detection" and "rotated_objects" in rows.features:
@@ -104,21 +107,44 @@ def find_class_names(recipe: FinetuneRecipe, rows: Dataset) -> list[str]:
     """Return the names of the classes, in label order.
 
     Raises:
-        ValueError: the data set does not name the classes of its maps and the recipe neither.
+        ValueError: the data set does not name the classes of its maps and the recipe neither, or
+            the recipe names another number of them.
     """
-    if recipe.data.class_names:
-        return list(recipe.data.class_names)
-    for feature in (rows.features.get("label"), _category(rows)):
-        if isinstance(feature, ClassLabel):
-            return list(feature.names)
-    if "image_post" in rows.features:
-        return list(CHANGE_CLASSES)
-    if recipe.data.builder in DATASET_CLASSES:
-        return list(DATASET_CLASSES[recipe.data.builder])
-    raise ValueError(
-        f"recipe {recipe.name}: the classes of {recipe.data.builder} have no names; name them with"
-        " data.class_names=[background,...]"
-    )
+    known, given = _known_classes(recipe, rows), recipe.data.class_names
+    if given and known and len(given) != len(known):
+        raise ValueError(
+            f"data.class_names={list(given)}: {len(given)} names, but {recipe.data.builder} has"
+            f" {len(known)} classes: {', '.join(known)}"
+        )
+    names = given or known
+    if not names:
+        raise ValueError(
+            f"recipe {recipe.name}: the classes of {recipe.data.builder} have no names; name them"
+            " with data.class_names=[background,...]"
+        )
+    return list(names)
+
+
+def check_scene_classes(recipe: FinetuneRecipe, rows: Dataset) -> None:
+    """Check that most classes of scenes have images, else the folder holds another data set.
+
+    Args:
+        recipe: says where the data set is.
+        rows: to train on, all of them.
+
+    Raises:
+        ValueError: fewer than half of the classes have images.
+    """
+    feature = rows.features.get("label")
+    if not isinstance(feature, ClassLabel):
+        return
+    present = [feature.names[label] for label in rows.unique("label")]
+    if 2 * len(present) < feature.num_classes:
+        raise ValueError(
+            f"data.root={recipe.data.root}: split {recipe.data.train!r} has images of"
+            f" {len(present)} of the {feature.num_classes} classes of {recipe.data.builder}"
+            f" ({', '.join(sorted(present))}); is it another data set, or a slice of a sorted one?"
+        )
 
 
 def check_labelled(recipe: FinetuneRecipe, rows: Dataset, split: str) -> None:
@@ -191,9 +217,12 @@ def make_source(
 
 
 def limit_rows(rows: Dataset, *limits: int | None) -> Dataset:
-    """Keep the first rows, as many as the smallest limit says."""
+    """Keep as many rows as the smallest limit says, evenly spread: rows are sorted by class."""
     numbers = [number for number in limits if number is not None]
-    return rows.select(range(min(len(rows), *numbers))) if numbers else rows
+    count = min(len(rows), *numbers) if numbers else len(rows)
+    if count == len(rows):
+        return rows
+    return rows.select([position * len(rows) // count for position in range(count)])
 
 
 def train_loader(
@@ -236,6 +265,16 @@ def evaluation_loader(
         rank=rank,
         world_size=world_size,
     )
+
+
+def _known_classes(recipe: FinetuneRecipe, rows: Dataset) -> Sequence[str]:
+    """Names that the data set has itself; none where its maps have unknown classes."""
+    for feature in (rows.features.get("label"), _category(rows)):
+        if isinstance(feature, ClassLabel):
+            return feature.names
+    if "image_post" in rows.features:
+        return CHANGE_CLASSES
+    return DATASET_CLASSES.get(recipe.data.builder, ())
 
 
 def _category(rows: Dataset) -> Any:

@@ -24,6 +24,7 @@ from mtp_hf.training.finetune_schema import FinetuneRecipe
 from mtp_hf.training.finetuning_card import gather_facts
 from mtp_hf.training.finetuning_data import (
     check_labelled,
+    check_scene_classes,
     evaluation_loader,
     find_class_names,
     limit_rows,
@@ -81,6 +82,8 @@ class FinetuningRun(TrainingRun[FinetuneRecipe]):
         rows = open_rows(self.recipe, part)
         check_labelled(self.recipe, rows, split)
         names = find_class_names(self.recipe, rows)
+        if part == "train":
+            check_scene_classes(self.recipe, rows)
         if augment:  # before the limit, which may be two images
             rows = rows_to_train_on(self.recipe, rows)
         rows = limit_rows(rows, limit, data.limit_samples)

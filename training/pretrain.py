@@ -7,11 +7,13 @@ a run.
 import argparse
 from collections.abc import Sequence
 
+from mtp_hf.hub.bundle import ENCODER
 from mtp_hf.hub.push import PRETRAINING
 from mtp_hf.training.loaders import data_root
 from mtp_hf.training.pretrain_schema import Recipe
 from mtp_hf.training.pretraining_run import PretrainingRun
 from mtp_hf.training.run_command import Script, make_parser, run_script
+from mtp_hf.training.run_folder import check_is_no_run
 
 EXAMPLES = """\
 examples:
@@ -29,6 +31,14 @@ SIGTERM or SIGUSR1 makes all processes write a checkpoint after the running step
 status 143 or 138; SIGTERM again, 5 seconds later, ends at once. Ctrl-C ends at once with 130, an
 error with 1. Launchers show their own status instead, and only torchrun waits for its processes.
 """
+
+
+def check_recipe_fits(recipe: Recipe) -> None:
+    """Check folder and start, before anything is written."""
+    data_root(recipe)
+    check_is_no_run("model.init", recipe.model.init, (ENCODER,))
+
+
 SCRIPT = Script(
     name="pretrain",
     run=PretrainingRun,
@@ -36,7 +46,7 @@ SCRIPT = Script(
     default_recipe="pretrain/demo",
     flags={"init": "model.init"},
     folders=PRETRAINING,
-    check=data_root,
+    check=check_recipe_fits,
 )
 
 

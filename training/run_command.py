@@ -170,7 +170,10 @@ def resolve_recipe(args: argparse.Namespace) -> AnyRecipe:
     if precision_of_launcher() != "no":
         overrides.insert(0, f"efficiency.mixed_precision={precision_of_launcher()}")
     flags = {"data.limit_samples": args.limit_samples, "seed": args.seed}
-    flags |= {key: getattr(args, option) for option, key in args.script.flags.items()}
+    for option, key in args.script.flags.items():
+        flags[key] = getattr(args, option)
+        if flags[key] == "":  # of a variable that is not set; as a value it would mean null
+            raise ValueError(f"--{option}: expected a name or path, got an empty text")
     overrides += [f"{key}={value}" for key, value in flags.items() if value is not None]
     if args.dry_run:
         overrides += ["data.limit_samples=2", "evaluation.max_samples=1", "saving.log_every=1"]

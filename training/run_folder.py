@@ -9,6 +9,7 @@ import dataclasses
 import json
 import shutil
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,25 @@ CONTENTS = (
     "hub_snapshot",
     "recipe.yaml",  # goes last: it tells that the rest is a run's
 )
+
+
+def check_is_no_run(key: str, name: str | None, parts: Iterable[str]) -> None:
+    """Check that who names a model does not name the whole run that has it.
+
+    Args:
+        key: of the recipe, for the message.
+        name: path, Hub id or None.
+        parts: folders of a run that may be meant.
+
+    Raises:
+        ValueError: it is the folder of a run.
+    """
+    folder = Path(name or ".").expanduser()
+    if not name or (folder / "config.json").is_file():
+        return
+    meant = [str(folder / each) for each in parts if (folder / each / "config.json").is_file()]
+    if meant:
+        raise ValueError(f"{key}={name} is a whole run: name {' or '.join(meant)}")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -76,7 +76,7 @@ def classification_row_to_sample(
     if labelled:
         label = _column(row, "label")
         if label < 0 or (num_classes is not None and label >= num_classes):
-            raise ValueError(f"label is {label}, expected 0..{num_classes}")
+            raise ValueError(f"label is {label}, expected {_range(num_classes)}")
         sample["label"] = torch.tensor(label, dtype=torch.int64)
     return sample
 
@@ -325,5 +325,10 @@ def _rotated_objects(
 def _labels(values: Sequence[int], num_classes: int | None, field: str) -> Tensor:
     labels = torch.tensor(values, dtype=torch.int64)
     if len(labels) and (labels.min() < 0 or (num_classes and labels.max() >= num_classes)):
-        raise ValueError(f"{field} holds {labels.unique().tolist()}, expected 0..{num_classes}")
+        found = labels.unique().tolist()
+        raise ValueError(f"{field} holds {found}, expected {_range(num_classes)}")
     return labels
+
+
+def _range(num_classes: int | None) -> str:
+    return f"0..{num_classes - 1}" if num_classes else "no negative number"

@@ -182,6 +182,11 @@ def test_scene_row_becomes_a_sample_with_its_label():
     assert (sample["image_id"], sample["dataset"], sample["orig_size"]) == ("a", "eurosat", (4, 6))
 
 
+def test_a_label_beyond_the_classes_is_an_error_that_tells_the_last_one():
+    with pytest.raises(ValueError, match=r"label is 8, expected 0\.\.7$"):
+        classification_row_to_sample(_picture(label=8), "eurosat", 8)
+
+
 @pytest.mark.parametrize("label", [None, -1, 10])
 def test_scene_without_a_usable_label_is_an_error_unless_none_is_wanted(label):
     with pytest.raises(ValueError, match="label"):
@@ -228,7 +233,7 @@ def test_impossible_boxes_are_errors(box, message):
 
 
 def test_boxes_of_unknown_classes_are_errors():
-    with pytest.raises(ValueError, match=r"objects.category holds \[0, 1\], expected 0..1"):
+    with pytest.raises(ValueError, match=r"objects.category holds \[0, 1\], expected 0..0$"):
         detection_row_to_sample(_boxes([0, 0, 1, 1], [0, 0, 1, 1]), "dior", 1)
 
 

@@ -10,7 +10,8 @@ from transformers import AutoConfig, AutoImageProcessor
 
 from mtp_hf.hub.bundle import AUTO_CLASSES
 from mtp_hf.metrics.finetuning import HEADLINES
-from mtp_hf.training.finetune import main
+from mtp_hf.training.finetune import check_start, main, parse_arguments
+from mtp_hf.training.run_command import resolve_recipe
 from mtp_hf.training.run_log import read_log
 from tests.training.tiny_finetune import TASK_VALUES, WRITERS, write_recipe
 
@@ -159,8 +160,11 @@ def test_an_encoder_of_another_size_gives_its_tables_interpolated(run, capsys, c
         ("scene_classification", ["task=classify"], "task=classify"),
         ("scene_classification", ["data.train=trian"], "trian"),
         ("scene_classification", ["--init", "/nowhere/x.pth"], "no such file or folder"),
+        ("scene_classification", ["--init", ""], "--init: expected a name or path, got an empty"),
         ("scene_classification", ["model.head.width=3"], "model.head.*width"),
         ("scene_classification", ["schedule.epochs=2"], "epochs or steps, one of the two"),
+        ("scene_classification", ["data.train=train[:6]"], "images of 2 of the 10 classes"),
+        ("scene_classification", ["model.head.num_labels=3"], "num_labels: the classes are those"),
         ("semantic_segmentation", ["data.train=test"], "'test': 3 of 3 images have no labels"),
         ("horizontal_detection", ["data.train=validation"], "none of 1 images has an object"),
         ("horizontal_detection", ["data.evaluate=validation"], "none of 1 images has an object"),
@@ -208,6 +212,26 @@ def test_a_head_of_other_classes_is_refused_naming_both(run, capsys):
     text = _message(capsys, lambda: run("scene_classification", "--init", start / "model"))
     assert "class 0 of the model" in text and "'class0'" in text and "'AnnualCrop'" in text
     run("scene_classification", "--init", start / "model", "model.take_head=false", name="again")
+
+
+def test_a_whole_run_is_no_start(run, capsys):
+    start = run("scene_classification", name="start")
+    text = _message(capsys, lambda: run("scene_classification", "--init", start))
+    assert f"model.init={start} is a whole run: name {start}/model or {start}/best" in text
+
+
+def test_a_decoder_to_start_from_brings_its_backbone_in_place_of_the_one_of_the_row():
+    row = ["--recipe", "semantic_segmentation/loveda", "--result", "vit_b_rvsa_mtp"]
+    given = [*row, "--init_decoder", "outputs/demo/model"]
+    model = resolve_recipe(parse_arguments(given)).model
+    assert (model.init, model.init_decoder) == (None, "outputs/demo/model")
+    for chosen in (["--init", "encoder"], ["model.init=encoder"]):
+        assert resolve_recipe(parse_arguments([*given, *chosen])).model.init == "encoder"
+
+
+def test_a_decoder_is_a_start_for_a_row_that_needs_one():
+    given = ["--recipe", "semantic_segmentation/loveda", "--result", "vit_b_rvsa_mae"]
+    check_start(resolve_recipe(parse_arguments([*given, "--init_decoder", "somewhere/model"])))
 
 
 def test_a_recipe_of_pretraining_is_sent_away(capsys, tmp_path):

@@ -111,6 +111,11 @@ def test_counts_that_are_overridden_with_the_unit_are_meant():
         check_counts(recipe, "epochs", counts - {"saving.checkpoint_every"})
 
 
+def test_a_second_unit_beside_the_first_is_no_change_of_unit():
+    check_counts(_recipe(epochs=10, steps=20), "steps", set())
+    check_counts(_recipe(epochs=None), "epochs", set())
+
+
 def test_a_count_of_zero_is_never_in_any_unit():
     recipe = _recipe(epochs=None, steps=90, kind="constant")
     recipe = dataclasses.replace(

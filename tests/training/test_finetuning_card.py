@@ -136,3 +136,10 @@ def test_the_facts_hold_no_path_of_a_machine(tmp_path):
     assert facts.network == "oriented_rcnn on vit_t_rvsa, 192 px"
     assert facts.window is None
     assert set(facts.versions) >= {"mtp-hf", "torch", "transformers"}
+
+
+def test_the_multi_task_model_is_what_a_run_from_its_decoder_started_from(tmp_path):
+    sections = {"model": {"init_decoder": "mtp/vit-b-rvsa-pretraining"}}
+    recipe = _recipe(tmp_path, "rotated_detection", **sections)
+    facts = gather_facts(recipe, ["ship"], num_images=(5, 2), steps=1, planned_steps=4, metrics={})
+    assert facts.init == "mtp/vit-b-rvsa-pretraining"

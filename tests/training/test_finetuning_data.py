@@ -8,6 +8,7 @@ from mtp_hf.dataset_scripts.class_names import EUROSAT_CLASSES, LOVEDA_CLASSES
 from mtp_hf.training.finetuning_data import (
     check_data_root,
     check_labelled,
+    check_scene_classes,
     evaluation_loader,
     find_class_names,
     limit_rows,
@@ -67,8 +68,43 @@ def test_classes_come_from_the_data_set(recipe_of, task, names):
 
 
 def test_classes_of_the_recipe_win(recipe_of):
-    recipe = recipe_of("semantic_segmentation", "data.class_names=[x,y]")
-    assert find_class_names(recipe, open_rows(recipe, "train")) == ["x", "y"]
+    recipe = recipe_of("semantic_segmentation", "data.class_names=[a,b,c,d,e,f,g]")
+    assert find_class_names(recipe, open_rows(recipe, "train")) == [*"abcdefg"]
+
+
+@pytest.mark.parametrize(
+    ("task", "names", "known"),
+    [
+        ("scene_classification", "[x,y,z]", "eurosat has 10 classes: AnnualCrop, Forest"),
+        ("horizontal_detection", "[x]", "dior has 20 classes: "),
+        ("semantic_segmentation", "[x,y]", "loveda has 7 classes: "),
+        ("change_detection", "[x]", "levir_cd has 2 classes: unchanged, changed"),
+        ("change_detection", "[x,y,z]", "levir_cd has 2 classes: unchanged, changed"),
+    ],
+)
+def test_another_number_of_names_than_the_data_set_has_classes_is_refused(
+    recipe_of, task, names, known
+):
+    recipe = recipe_of(task, f"data.class_names={names}")
+    with pytest.raises(ValueError, match=rf"data\.class_names=.* names, but {known}"):
+        find_class_names(recipe, open_rows(recipe, "train"))
+
+
+def test_a_folder_with_few_of_the_classes_is_taken_for_another_data_set(recipe_of, tmp_path):
+    recipe = recipe_of("scene_classification")
+    rows = open_rows(recipe, "train")
+    check_scene_classes(recipe, rows)
+    few = rows.filter(lambda label: label in (1, 8), input_columns="label")
+    expected = r"images of 2 of the 10 classes of eurosat \(Forest, River\); is it another data set"
+    with pytest.raises(ValueError, match=expected):
+        check_scene_classes(recipe, few)
+
+
+@pytest.mark.parametrize("part", ["train", "evaluate"])
+def test_a_split_that_is_not_there_is_named_with_its_key(recipe_of, part):
+    recipe = recipe_of("scene_classification", f"data.{part}=nope")
+    with pytest.raises(ValueError, match=rf'data\.{part}=nope of eurosat: Unknown split "nope"'):
+        open_rows(recipe, "train" if part == "train" else "validation")
 
 
 def test_images_without_objects_are_not_trained_on_but_measured(recipe_of):
@@ -134,11 +170,16 @@ def test_a_folder_that_is_not_there_is_refused(recipe_of, override, message):
         check_data_root(recipe_of("scene_classification", override))
 
 
-def test_limits_take_the_first_rows(recipe_of):
+def test_the_smallest_limit_holds(recipe_of):
     rows = open_rows(recipe_of("scene_classification"), "train")
     assert len(limit_rows(rows, None, 7, 3)) == 3
     assert limit_rows(rows, None) is rows
-    assert len(limit_rows(rows, 10_000)) == len(rows)
+    assert limit_rows(rows, 10_000) is rows
+
+
+def test_a_limit_takes_images_of_all_classes_though_they_are_sorted(recipe_of):
+    rows = open_rows(recipe_of("scene_classification"), "train")  # three a class
+    assert limit_rows(rows, 10)["label"] == list(range(10))
 
 
 def test_images_to_train_on_without_labels_are_refused(recipe_of):

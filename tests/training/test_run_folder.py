@@ -6,7 +6,7 @@ import os
 import pytest
 
 from mtp_hf.training import run_folder
-from mtp_hf.training.run_folder import CONTENTS, RunFolder
+from mtp_hf.training.run_folder import CONTENTS, RunFolder, check_is_no_run
 
 
 @pytest.fixture
@@ -122,3 +122,20 @@ def test_what_was_written_is_listed(used):
         "recipe.yaml",
     ]
     assert set(CONTENTS) >= {path.name for path in used.list_written()}
+
+
+def test_a_whole_run_in_place_of_its_model_is_refused_naming_what_is_in_it(used):
+    for part in ("encoder", "model"):
+        (used.path / part).mkdir()
+        (used.path / part / "config.json").write_text("{}")
+    expected = r"model\.init=.*run is a whole run: name .*run/encoder or .*run/model"
+    with pytest.raises(ValueError, match=expected):
+        check_is_no_run("model.init", str(used.path), ("encoder", "model", "best"))
+
+
+def test_models_ids_and_nothing_are_no_runs(used, monkeypatch):
+    (used.path / "model").mkdir()
+    (used.path / "model" / "config.json").write_text("{}")
+    monkeypatch.chdir(used.path)  # an empty name is not this folder
+    for name in (str(used.path / "model"), "mtp/vit-b-rvsa", "", None):
+        check_is_no_run("model.init", name, ("model",))
