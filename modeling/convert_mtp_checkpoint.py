@@ -8,13 +8,11 @@ Source: state dicts of the original `ViT_Win_RVSA_V3_WSZ7` and `RVSA_MTP*`; chec
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from .modeling_vit_rvsa import ViTRVSABackbone
 from .ops_position_tables import resize_position_embedding, resize_rel_pos
 
 # (pattern of the whole original key, new key or None to drop it); the first match counts.
@@ -58,27 +56,6 @@ def rename_key(key: str, table: RenameTable) -> tuple[bool, str | None]:
     return False, None
 
 
-def rename_keys(state_dict: Mapping[str, Tensor], table: RenameTable) -> dict[str, Tensor]:
-    """Apply a rename table to every key.
-
-    Raises:
-        ValueError: keys that no row of the table matches, or two keys that get the same name.
-    """
-    renamed: dict[str, Tensor] = {}
-    unknown = []
-    for key, tensor in state_dict.items():
-        is_known, new_key = rename_key(key, table)
-        if not is_known:
-            unknown.append(key)
-        elif new_key in renamed:
-            raise ValueError(f"two keys become {new_key!r}; the second is {key!r}")
-        elif new_key is not None:
-            renamed[new_key] = tensor
-    if unknown:
-        raise ValueError(f"no row of the rename table matches {unknown}")
-    return renamed
-
-
 def move_table(table: RenameTable, prefix: str, new_prefix: str) -> RenameTable:
     """Return the rows for keys that have a prefix before, and another one afterwards."""
     return [
@@ -118,55 +95,22 @@ def invert_table(table: RenameTable) -> RenameTable:
     return rows
 
 
-def rename_vit_rvsa_keys(
-    state_dict: Mapping[str, Tensor],
-    prefix: str = "encoder.",
-    *,
-    new_prefix: str = "",
-    keep_norm: bool = False,
-) -> dict[str, Tensor]:
-    """Take the encoder out of an original state dict, under the names of `ViTRVSABackbone`.
-
-    Differs: the final norm of a pretraining checkpoint is dropped; the original never applies it.
-
-    Args:
-        state_dict: original keys; those without the prefix are left out.
-        prefix: where the encoder lies, `""` for a bare encoder, `"backbone."` in finetuned models.
-        new_prefix: put before the new names, such as `"backbone."`.
-        keep_norm: keep the final norm; for the variant `last_layer_pyramid` only.
-
-    Returns:
-        The same tensors under new names.
-    """
-    encoder = {k.removeprefix(prefix): v for k, v in state_dict.items() if k.startswith(prefix)}
-    renamed = rename_keys(encoder, VIT_RVSA_TABLE)
-    if not keep_norm:
-        renamed = {k: v for k, v in renamed.items() if not k.startswith("norm.")}
-    return {new_prefix + key: tensor for key, tensor in renamed.items()}
-
-
-def unwrap_checkpoint(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the state dict of a loaded file: inside `state_dict` or `model`, without `module.`."""
-    state_dict = checkpoint.get("state_dict", checkpoint.get("model", checkpoint))
-    if next(iter(state_dict), "").startswith("module."):
-        return {key.removeprefix("module."): value for key, value in state_dict.items()}
-    return dict(state_dict)
-
-
 @torch.no_grad()
-def load_mae_weights(
-    backbone: ViTRVSABackbone, state_dict: Mapping[str, Any]
+def load_original_weights(
+    backbone: PreTrainedModel, state_dict: Mapping[str, Tensor], table: RenameTable
 ) -> dict[str, list[str]]:
-    """Start a backbone from a plain ViT that was pretrained as a masked autoencoder, or from MTP.
+    """Start a backbone from one of the original: of MTP, or a plain transformer such as MAE's.
 
     Keys may lie below `encoder.` or `backbone.`. Position tables are resized to the native grid,
-    without the position of the class token.
+    without the position of the class token. Patches of images with another number of channels are
+    left out, weight and bias.
     Differs: a table without class token keeps its first position, which the original's pretraining
     drops too, so that an MTP encoder can be pretrained again.
 
     Args:
         backbone: changed in place.
-        state_dict: of the autoencoder or the encoder, as saved or bare.
+        state_dict: of the autoencoder or the encoder.
+        table: original names -> those of the backbone.
 
     Returns:
         Sorted names: `used` and `missing` of the backbone, `unused` of the checkpoint.
@@ -174,27 +118,11 @@ def load_mae_weights(
     Raises:
         ValueError: a tensor has another shape than the parameter it belongs to.
     """
-    return load_original_weights(backbone, state_dict, VIT_RVSA_TABLE)
-
-
-@torch.no_grad()
-def load_original_weights(
-    backbone: PreTrainedModel, state_dict: Mapping[str, Any], table: RenameTable
-) -> dict[str, list[str]]:
-    """Start any backbone from a checkpoint of the original, as in `load_mae_weights`.
-
-    Patches of images with another number of channels are left out, weight and bias.
-
-    Args:
-        backbone: changed in place.
-        state_dict: as saved or bare.
-        table: original names -> those of the backbone.
-    """
     own = backbone.state_dict()
     weights: dict[str, Tensor] = {}
     unused: list[str] = []
     original: dict[str, str] = {}  # new name -> key of the checkpoint
-    for key, tensor in unwrap_checkpoint(state_dict).items():
+    for key, tensor in state_dict.items():
         name = rename_key(re.sub(r"^(encoder|backbone)\.", "", key), table)[1]
         if name in own:
             original[name] = key

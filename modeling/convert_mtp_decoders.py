@@ -6,11 +6,9 @@ Source: state dict of the original `MutliTaskPretrnFramework` (original spec 2.1
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-import torch
-
-from .convert_mtp_checkpoint import RenameTable, move_table, rename_keys, rename_vit_rvsa_keys
+from .convert_mtp_checkpoint import RenameTable, move_table
 
 _WEIGHT = r"(weight|bias)"
 _NORM = r"(weight|bias|running_mean|running_var|num_batches_tracked)"
@@ -58,26 +56,6 @@ _DECODERS = (
     ("inssegdecoder.", "decoders.is.", TWO_STAGE_TABLE),
     ("rotdetdecoder.", "decoders.rd.", TWO_STAGE_TABLE),
 )
-
-
-def rename_mtp_keys(
-    state_dict: Mapping[str, torch.Tensor], datasets: Sequence[str]
-) -> dict[str, torch.Tensor]:
-    """Rename a whole multi-task model.
-
-    Args:
-        state_dict: Original keys.
-        datasets: Names of the original's data sets 1, 2, 3, in that order.
-
-    Returns:
-        The same tensors under new names; constants and layers that never run are left out.
-
-    Raises:
-        ValueError: A key is not one of the original's.
-    """
-    encoder = rename_vit_rvsa_keys(state_dict, "encoder.", new_prefix="backbone.")
-    rest = {key: value for key, value in state_dict.items() if not key.startswith("encoder.")}
-    return encoder | rename_keys(rest, pretraining_table(datasets))
 
 
 def pretraining_table(datasets: Sequence[str]) -> RenameTable:

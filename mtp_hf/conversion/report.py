@@ -63,11 +63,6 @@ class KeyFate:
     ours: str | None
     reason: str | None = None
 
-    @property
-    def is_converted(self) -> bool:
-        """Whether the tensor was taken over."""
-        return self.original is not None and self.ours is not None
-
 
 @dataclass
 class ConversionReport:

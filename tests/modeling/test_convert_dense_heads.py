@@ -18,13 +18,12 @@ from mtp_hf.modeling.convert_internimage import INTERNIMAGE_TABLE
 from mtp_hf.modeling.convert_mtp_checkpoint import (
     move_table,
     rename_key,
-    rename_keys,
-    rename_vit_rvsa_keys,
 )
 from mtp_hf.modeling.modeling_internimage import InternImageForImageClassification
 from mtp_hf.modeling.modeling_siamese_unet import SiameseUNetForChangeDetection
 from mtp_hf.modeling.modeling_upernet_rs import UperNetRSForSemanticSegmentation
 from mtp_hf.modeling.modeling_vit_rvsa_classification import ViTRVSAForImageClassification
+from tests.original_names import rename_keys, rename_vit_rvsa_keys
 
 # Part of the original -> model, its configuration, feature variant, and a key that counts classes.
 FAMILIES = {

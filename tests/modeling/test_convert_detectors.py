@@ -16,10 +16,13 @@ from mtp_hf.modeling.convert_detectors import (
     move_table,
 )
 from mtp_hf.modeling.convert_internimage import INTERNIMAGE_TABLE
-from mtp_hf.modeling.convert_mtp_checkpoint import rename_key, rename_keys, rename_vit_rvsa_keys
+from mtp_hf.modeling.convert_mtp_checkpoint import (
+    rename_key,
+)
 from mtp_hf.modeling.modeling_faster_rcnn import FasterRCNNForObjectDetection
 from mtp_hf.modeling.modeling_oriented_rcnn import OrientedRCNNForOrientedObjectDetection
 from mtp_hf.modeling.modeling_retinanet import RetinaNetForObjectDetection
+from tests.original_names import rename_keys, rename_vit_rvsa_keys
 
 # Beginning of a configuration's name -> table, configuration, model.
 FAMILIES = {

@@ -5,8 +5,12 @@ import torch
 
 from mtp_hf.modeling.configuration_internimage import INTERNIMAGE_SIZES, InternImageConfig
 from mtp_hf.modeling.convert_internimage import INTERNIMAGE_TABLE
-from mtp_hf.modeling.convert_mtp_checkpoint import invert_table, rename_key, rename_keys
+from mtp_hf.modeling.convert_mtp_checkpoint import (
+    invert_table,
+    rename_key,
+)
 from mtp_hf.modeling.modeling_internimage import InternImageBackbone
+from tests.original_names import rename_keys
 
 LAYER, OURS = "levels.2.blocks.17.", "stages.2.layers.17."
 

@@ -3,14 +3,13 @@ import torch
 
 from mtp_hf.modeling.configuration_vit_rvsa import ViTRVSAConfig
 from mtp_hf.modeling.convert_mtp_checkpoint import (
+    VIT_RVSA_TABLE,
     invert_table,
-    load_mae_weights,
+    load_original_weights,
     move_table,
-    rename_keys,
-    rename_vit_rvsa_keys,
-    unwrap_checkpoint,
 )
 from mtp_hf.modeling.modeling_vit_rvsa import ViTRVSABackbone
+from tests.original_names import rename_keys, rename_vit_rvsa_keys
 
 ONE = torch.ones(1)
 
@@ -54,16 +53,6 @@ def test_first_matching_row_renames_the_whole_key():
     assert rename_keys({"a.1": ONE, "gone": ONE}, table) == {"b.1": ONE}
 
 
-def test_unmatched_keys_are_listed():
-    with pytest.raises(ValueError, match="xa.1.*other"):
-        rename_keys({"xa.1": ONE, "a.1": ONE, "other": ONE}, ((r"a\.1", "b"),))
-
-
-def test_two_keys_with_one_new_name_are_refused():
-    with pytest.raises(ValueError, match="'b'.*'a.2'"):
-        rename_keys({"a.1": ONE, "a.2": ONE}, ((r"a\.\d", "b"),))
-
-
 @pytest.mark.parametrize(
     ("original", "own"),
     [
@@ -87,18 +76,10 @@ def test_index_buffer_and_unused_norm_are_dropped():
     assert list(rename_vit_rvsa_keys(keys, prefix="", keep_norm=True)) == ["norm.weight"]
 
 
-@pytest.mark.parametrize("wrapper", ["state_dict", "model", None])
-@pytest.mark.parametrize("prefix", ["module.", ""])
-def test_state_dict_is_found_inside_a_checkpoint(wrapper, prefix):
-    inside = {f"{prefix}a": ONE, f"{prefix}b": ONE}
-    checkpoint = inside if wrapper is None else {wrapper: inside, "epoch": 3}
-    assert list(unwrap_checkpoint(checkpoint)) == ["a", "b"]
-
-
 def test_autoencoder_weights_reach_every_shared_parameter():
     backbone, weights = _backbone(), _autoencoder(8)
     before = {name: p.clone() for name, p in backbone.state_dict().items()}
-    report = load_mae_weights(backbone, {"model": weights})
+    report = load_original_weights(backbone, weights, VIT_RVSA_TABLE)
     assert len(report["used"]) == 3 + 4 * 12
     assert report["unused"] == ["cls_token", "decoder_pred.weight", "mask_token", "norm.weight"]
     assert sorted(report["used"] + report["missing"]) == sorted(before)
@@ -115,25 +96,27 @@ def test_autoencoder_of_another_size_is_resized():
     weights = _autoencoder(14)
     weights["pos_embed"] = torch.full_like(weights["pos_embed"], 0.5)
     weights["pos_embed"][:, 0] = 100.0  # the class token
-    load_mae_weights(backbone, weights)
+    load_original_weights(backbone, weights, VIT_RVSA_TABLE)
     table = backbone.embeddings.position_embeddings
     torch.testing.assert_close(table.detach(), torch.full((1, 64, 32), 0.5))
 
 
 def test_table_without_class_token_keeps_its_first_position():
     backbone, weights = _backbone(), _autoencoder(8, class_token=False)
-    load_mae_weights(backbone, weights)
+    load_original_weights(backbone, weights, VIT_RVSA_TABLE)
     assert torch.equal(backbone.embeddings.position_embeddings, weights["pos_embed"])
 
 
 def test_other_width_is_refused_by_name():
     with pytest.raises(ValueError, match="layers.0.norm1.weight"):
-        load_mae_weights(_backbone(), {"blocks.0.norm1.weight": torch.ones(33)})
+        load_original_weights(
+            _backbone(), {"blocks.0.norm1.weight": torch.ones(33)}, VIT_RVSA_TABLE
+        )
 
 
 def test_loaded_backbone_still_trains():
     backbone = _backbone()
-    load_mae_weights(backbone, _autoencoder(8))
+    load_original_weights(backbone, _autoencoder(8), VIT_RVSA_TABLE)
     backbone(torch.randn(1, 3, 128, 128)).feature_maps[0].sum().backward()
     assert backbone.layers[0].attention.qkv.weight.grad is not None
 

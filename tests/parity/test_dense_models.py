@@ -10,10 +10,10 @@ from mtp_hf.modeling.convert_dense_heads import (
     CLASSIFICATION_HEAD_TABLE,
     SEGMENTATION_HEAD_TABLE,
 )
-from mtp_hf.modeling.convert_mtp_checkpoint import rename_keys, rename_vit_rvsa_keys
 from mtp_hf.modeling.modeling_upernet_rs import UperNetRSForSemanticSegmentation
 from mtp_hf.modeling.modeling_vit_rvsa import ViTRVSABackbone
 from mtp_hf.modeling.modeling_vit_rvsa_classification import ViTRVSAForImageClassification
+from tests.original_names import rename_keys, rename_vit_rvsa_keys
 from tests.parity.recordings import Recording
 
 SMALL = {

@@ -6,8 +6,8 @@ import torch
 from mtp_hf.data.collate import normalize_images
 from mtp_hf.modeling.configuration_faster_rcnn import FasterRCNNConfig
 from mtp_hf.modeling.convert_detectors import TWO_STAGE_DETECTOR_TABLE
-from mtp_hf.modeling.convert_mtp_checkpoint import rename_keys, rename_vit_rvsa_keys
 from mtp_hf.modeling.modeling_faster_rcnn import FasterRCNNForObjectDetection
+from tests.original_names import rename_keys, rename_vit_rvsa_keys
 from tests.parity.recordings import Recording, first_of_each, unmatched_besides_ties
 
 LOSS_NAMES = {

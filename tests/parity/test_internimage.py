@@ -8,10 +8,10 @@ from safetensors.torch import load_file
 
 from mtp_hf.modeling.configuration_internimage import INTERNIMAGE_SIZES, InternImageConfig
 from mtp_hf.modeling.convert_internimage import INTERNIMAGE_TABLE
-from mtp_hf.modeling.convert_mtp_checkpoint import rename_keys
 from mtp_hf.modeling.modeling_internimage import DeformableConvV3, InternImageBackbone
 from mtp_hf.modeling.ops_dcnv3 import TapGrid, sample_taps
 from mtp_hf.training.optim import is_decayed
+from tests.original_names import rename_keys
 from tests.parity.recordings import Recording, recorded_noise
 
 # As recorded: kernel, stride, padding, dilation, offset scale, without centre.

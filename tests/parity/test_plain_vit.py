@@ -8,7 +8,10 @@ import timm
 import torch
 
 from mtp_hf.modeling.configuration_vit_rvsa import ViTRVSAConfig
-from mtp_hf.modeling.convert_mtp_checkpoint import load_mae_weights
+from mtp_hf.modeling.convert_mtp_checkpoint import (
+    VIT_RVSA_TABLE,
+    load_original_weights,
+)
 from mtp_hf.modeling.modeling_vit_rvsa import FullAttention, ViTRVSABackbone, ViTRVSAModel
 
 PLAIN = {"full_attention_interval": 1, "use_full_attention_rel_pos": False}
@@ -41,7 +44,7 @@ def plain():
 
 
 def _load(model, plain):
-    report = load_mae_weights(model, {"model": plain.state_dict()})
+    report = load_original_weights(model, plain.state_dict(), VIT_RVSA_TABLE)
     assert report["missing"] == []
     return model.eval()
 

@@ -7,8 +7,8 @@ import torch
 
 from mtp_hf.data.collate import normalize_images
 from mtp_hf.modeling.configuration_mtp import MTPPreTrainingConfig
-from mtp_hf.modeling.convert_mtp_decoders import rename_mtp_keys
 from mtp_hf.modeling.modeling_mtp import MTPForPreTraining
+from tests.original_names import rename_mtp_keys
 from tests.parity.recordings import (
     Recording,
     first_of_each,

@@ -6,9 +6,9 @@ from torch import nn
 
 from mtp_hf.modeling.configuration_mask_rcnn import MaskRCNNConfig
 from mtp_hf.modeling.configuration_oriented_rcnn import OrientedRCNNConfig
-from mtp_hf.modeling.convert_mtp_checkpoint import rename_keys
 from mtp_hf.modeling.convert_mtp_decoders import TWO_STAGE_TABLE
 from mtp_hf.modeling.decoder_two_stage import build_two_stage_decoder
+from tests.original_names import rename_keys
 from tests.parity.recordings import Recording, first_of_each, unmatched_besides_ties
 
 LAST_LAYERS = (

@@ -10,9 +10,7 @@ from safetensors.torch import load_file
 from mtp_hf.modeling.configuration_vit_rvsa import VIT_RVSA_SIZES, ViTRVSAConfig
 from mtp_hf.modeling.convert_mtp_checkpoint import (
     VIT_RVSA_TABLE,
-    load_mae_weights,
-    rename_keys,
-    rename_vit_rvsa_keys,
+    load_original_weights,
 )
 from mtp_hf.modeling.modeling_vit_rvsa import (
     FullAttention,
@@ -20,6 +18,7 @@ from mtp_hf.modeling.modeling_vit_rvsa import (
     ViTRVSABackbone,
 )
 from mtp_hf.modeling.ops_position_tables import resize_position_embedding, resize_rel_pos
+from tests.original_names import rename_keys, rename_vit_rvsa_keys
 from tests.parity.recordings import Recording, recorded_noise, recorded_weights
 
 SMALL = {
@@ -173,7 +172,7 @@ def test_position_table_of_an_autoencoder_loads_as_recorded(shared_dir, size):
     recording = _recording(shared_dir, "rvsa_loading")
     backbone = _backbone(image_size=size)
     checkpoint = {"pos_embed": recording["ckpt_mae/pos_embed"], "cls_token": torch.zeros(1, 1, 96)}
-    report = load_mae_weights(backbone, {"model": checkpoint})
+    report = load_original_weights(backbone, checkpoint, VIT_RVSA_TABLE)
     assert report["unused"] == ["cls_token"]
     torch.testing.assert_close(
         backbone.embeddings.position_embeddings.detach(),

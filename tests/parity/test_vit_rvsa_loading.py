@@ -7,10 +7,10 @@ prefix, into the copies for segmentation, classification and detection.
 import pytest
 import torch
 
+from mtp_hf.conversion.checkpoint_file import unwrap_checkpoint
 from mtp_hf.modeling.configuration_vit_rvsa import ViTRVSAConfig
 from mtp_hf.modeling.convert_mtp_checkpoint import (
     VIT_RVSA_TABLE,
-    load_mae_weights,
     load_original_weights,
     rename_key,
 )
@@ -60,7 +60,7 @@ def encoder(shared_dir, recording):
 def _load(backbone, encoder, prefix):
     state_dict = {prefix + name: tensor for name, tensor in encoder.items()}
     checkpoint = {"state_dict": state_dict} if prefix == "module." else state_dict
-    return load_original_weights(backbone, checkpoint, VIT_RVSA_TABLE)
+    return load_original_weights(backbone, unwrap_checkpoint(checkpoint).state_dict, VIT_RVSA_TABLE)
 
 
 @pytest.mark.parametrize(("copy", "prefix", "size"), CASES)
@@ -98,7 +98,7 @@ def test_pretraining_goes_on_from_an_encoder_that_the_original_cannot_load(recor
     refused = recording.meta["pretrain_loader_on_pretrain_encoder"]
     assert not refused["ok"] and "invalid for input" in refused["message"]
     backbone = _backbone(image_size=224)
-    report = load_mae_weights(backbone, encoder)
+    report = load_original_weights(backbone, encoder, VIT_RVSA_TABLE)
     assert report["missing"] == []
     assert torch.equal(backbone.embeddings.position_embeddings, encoder["pos_embed"])
 

@@ -16,7 +16,10 @@ from mtp_hf.dataset_scripts.class_names import DATASET_CLASSES
 from mtp_hf.metrics.finetuning import HEADLINES, headline
 from mtp_hf.modeling.convert_dense_heads import SEGMENTATION_HEAD_TABLE
 from mtp_hf.modeling.convert_internimage import INTERNIMAGE_TABLE
-from mtp_hf.modeling.convert_mtp_checkpoint import VIT_RVSA_TABLE, move_table, rename_keys
+from mtp_hf.modeling.convert_mtp_checkpoint import (
+    VIT_RVSA_TABLE,
+    move_table,
+)
 from mtp_hf.training.architectures import build_network
 from mtp_hf.training.finetune_schema import FinetuneRecipe
 from mtp_hf.training.optim import learning_rate_factor, parameter_groups
@@ -25,6 +28,7 @@ from mtp_hf.training.recipe import load_recipe, recipe_names, recipe_rows
 from mtp_hf.training.recipe_sections import micro_batch_sizes
 from mtp_hf.training.tasks import TASKS, make_transforms
 from mtp_hf.training.training_run import prepare
+from tests.original_names import rename_keys
 from tests.training.process_group import run_processes
 
 NAMES = recipe_names(FinetuneRecipe)

@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from mtp_hf.modeling.configuration_vit_rvsa import ViTRVSAConfig
-from mtp_hf.modeling.convert_mtp_checkpoint import rename_vit_rvsa_keys
 from mtp_hf.modeling.modeling_vit_rvsa import ViTRVSABackbone
 from mtp_hf.training.optim import (
     build_optimizer,
@@ -18,6 +17,7 @@ from mtp_hf.training.optim import (
     parameter_groups,
 )
 from mtp_hf.training.recipe_sections import Schedule
+from tests.original_names import rename_vit_rvsa_keys
 
 
 class _NamedParameters(nn.Module):
