@@ -16,8 +16,9 @@ from PIL import Image
 from mtp_hf.metrics.arrays import as_array
 from mtp_hf.metrics.finetuning import MAPS
 from mtp_hf.modeling.ops_rotated_boxes import rotated_boxes_to_polygons
+from mtp_hf.picture_folders import RESULTS_FILE
 
-RESULTS_FILE, SETTINGS_FILE, MAPS_FOLDER = "results.jsonl", "settings.json", "maps"
+SETTINGS_FILE, MAPS_FOLDER = "settings.json", "maps"
 
 
 def make_record(
@@ -99,18 +100,18 @@ def read_records(folder: Path) -> list[dict[str, Any]]:
 
 
 def check_settings(folder: Path, settings: Mapping[str, Any]) -> None:
-    """Note what results are made with, or compare it with what was noted.
+    """Note what results are made with; where there are some, compare it with what was noted.
 
     Raises:
         ValueError: the folder holds results of another model, recipe or set of images.
     """
     path = folder / SETTINGS_FILE
     text = json.dumps(settings, indent=2) + "\n"
-    if not path.is_file():
-        if (folder / RESULTS_FILE).is_file():
-            raise ValueError(f"{folder} holds results but no {SETTINGS_FILE}: take another folder")
+    if not read_records(folder):
         path.write_text(text, encoding="utf-8")
         return
+    if not path.is_file():
+        raise ValueError(f"{folder} holds results but no {SETTINGS_FILE}: take another folder")
     old = json.loads(path.read_text(encoding="utf-8"))
     changed = [key for key in settings if json.loads(text)[key] != old.get(key)]
     if changed:

@@ -81,6 +81,7 @@ def test_nothing_written_is_no_record(tmp_path):
 
 def test_results_of_other_settings_are_refused_by_name(tmp_path):
     check_settings(tmp_path, {"model": "a", "windows": None})
+    append_record(tmp_path, {"image_id": "a"})
     check_settings(tmp_path, {"model": "a", "windows": None})
     with pytest.raises(ValueError, match="holds results of another model"):
         check_settings(tmp_path, {"model": "b", "windows": None})
@@ -89,4 +90,12 @@ def test_results_of_other_settings_are_refused_by_name(tmp_path):
 def test_results_without_settings_are_refused(tmp_path):
     append_record(tmp_path, {"image_id": "a"})
     with pytest.raises(ValueError, match="holds results but no settings.json"):
+        check_settings(tmp_path, {"model": "a"})
+
+
+def test_settings_without_results_bind_nobody(tmp_path):
+    check_settings(tmp_path, {"model": "a"})
+    check_settings(tmp_path, {"model": "b"})
+    append_record(tmp_path, {"image_id": "a"})
+    with pytest.raises(ValueError, match="holds results of another model"):
         check_settings(tmp_path, {"model": "a"})
