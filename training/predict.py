@@ -6,24 +6,29 @@ it is done; the same command goes on where it was stopped.
 
 import argparse
 import shutil
-from collections.abc import Iterable, Sequence
-from itertools import islice
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from accelerate import Accelerator
-from PIL import Image
 from tqdm.auto import tqdm
 
-from mtp_hf.data.collate import Collate
-from mtp_hf.detections import TILE_NMS_IOU, box_name, merge_detections, shift_detections
-from mtp_hf.submissions.writing import FORMATS, check_classes, write_submission
-from mtp_hf.training.augmented_prediction import predict_augmented
+from mtp_hf.picture_folders import count_other_files
+from mtp_hf.submissions.coco_numbers import (
+    CocoNumbers,
+    count_from_zero,
+    path_of,
+    read_coco_numbers,
+)
+from mtp_hf.submissions.writing import (
+    COCO_NUMBERS,
+    FORMATS,
+    check_format,
+    check_names,
+    write_submission,
+)
 from mtp_hf.training.finetune_schema import FinetuneRecipe
 from mtp_hf.training.inference_command import add_model_arguments, read_recipe, user_errors
-from mtp_hf.training.model_loading import class_names_of, find_model, load_network
+from mtp_hf.training.model_loading import class_names_of, find_model
 from mtp_hf.training.prediction_records import (
     MAPS_FOLDER,
     RESULTS_FILE,
@@ -37,17 +42,15 @@ from mtp_hf.training.prediction_sources import (
     DETECTION,
     Source,
     WindowRule,
+    check_stems,
     folder_sources,
-    opened,
     recipe_windows,
     split_sources,
+    stem_of,
 )
-from mtp_hf.training.processes import set_up_cpu
+from mtp_hf.training.predictor import Predictor
 from mtp_hf.training.recipe import recipe_to_yaml
 from mtp_hf.training.run_command import set_up_console
-from mtp_hf.training.tasks import find_task, make_transforms
-from mtp_hf.training.validation import predict_batch
-from mtp_hf.visualize.predictions import draw_prediction
 
 PICTURES_FOLDER = "pictures"
 EXAMPLES = """\
@@ -58,6 +61,9 @@ examples:
   python training/predict.py --model lab/dota-vit-l --recipe rotated_detection/dota_v1 \\
       --result vit_l_rvsa_mtp data.root=/data/dota --split test --format dota --output outputs/dota
       the test images of DOTA, cut and merged as published, and zips for the server
+  python training/predict.py --model outputs/ships/best --images ships/val --format coco \\
+      --annotations ships/annotations/instances_val.json --output outputs/ships_val
+      results with the numbers of images and categories of a COCO file
   python training/predict.py --model outputs/loveda/best --images Test/images_png --format loveda \\
       --output outputs/loveda_test
       maps of classes; of change models, --images has the folders A and B
@@ -74,13 +80,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if (args.images is None) == (args.split is None):
             raise ValueError("say what to predict: --images FOLDER, or --split of the data set")
         names = class_names_of(model, recipe)
-        if args.format != "none":
-            check_classes(args.format, names)  # before hours of work for nothing
-        if args.images:
-            pairs = recipe.task == "change_detection"
-            sources = folder_sources(args.images, pairs=pairs)
-        else:
-            sources = split_sources(recipe)
+        if args.format != "none":  # before hours of work for nothing
+            check_format(args.format, recipe.task, names)
+        sources = list_sources(args, recipe)
+        numbers = check_server(args, sources, names)
         rule = window_rule(args, recipe)
         settings = {
             "model": str(model.resolve()),
@@ -97,8 +100,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if skipped:
                 print(f"{skipped} images are missing in the files for the server")
             kept = [records[each.image_id] for each in sources if each.image_id in records]
-            for file in write_submission(args.format, kept, names, args.output):
+            for file in write_submission(args.format, kept, names, args.output, numbers):
                 print(f"wrote {file}")
+            if numbers is not None and numbers.is_counted:
+                print(f"its ids of images and classes: {args.output / COCO_NUMBERS}")
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -116,12 +121,59 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--output", type=Path, required=True, metavar="FOLDER", help="gets everything")
     add("--overwrite", action="store_true", help="remove results that are in the output folder")
     add("--format", choices=["none", *FORMATS], default="none", help="also write for a server")
+    add("--annotations", type=Path, metavar="JSON", help="COCO file whose ids --format coco takes")
     add("--draw", type=int, default=20, metavar="N", help="images to draw at most (default: 20)")
     add("--on_error", choices=["raise", "skip"], default="raise", help="for images with damage")
     add("--tile_size", type=int, metavar="PX", help="window; 0: whole (default: as in training)")
     add("--overlap", type=int, default=200, metavar="PX", help="with --tile_size (default: 200)")
     add("--scales", type=float, nargs="+", default=[1.0], help="with --tile_size (default: 1)")
     return parser.parse_intermixed_args(arguments)  # key=value before and after options
+
+
+def list_sources(args: argparse.Namespace, recipe: FinetuneRecipe) -> list[Source]:
+    """List what to predict, and say which files of a folder are left out.
+
+    Raises:
+        ValueError: there is no image, or two results would have one name.
+    """
+    if args.images is None:
+        sources = split_sources(recipe)
+    else:
+        pairs = recipe.task == "change_detection"
+        sources = folder_sources(args.images, pairs=pairs, leave_out=args.output)
+        others = count_other_files(args.images, args.output)
+        if others:
+            kinds = ", ".join(sorted(suffix or "no suffix" for suffix in others))
+            print(f"{others.total()} files are no images and left out ({kinds})")
+    check_stems(sources)
+    return sources
+
+
+def check_server(
+    args: argparse.Namespace, sources: Sequence[Source], class_names: Sequence[str]
+) -> CocoNumbers | None:
+    """Check that a server can tell the images apart.
+
+    Returns:
+        Numbers of images and classes in COCO results; None for other formats.
+
+    Raises:
+        ValueError: images share a name, or `--annotations` does not have all images and classes.
+    """
+    if args.annotations is not None and args.format != "coco":
+        raise ValueError("--annotations belongs to --format coco")
+    if args.format == "none":
+        return None
+    check_names(args.format, [source.file_name for source in sources])
+    if args.format != "coco":
+        return None
+    if args.annotations is None:
+        return count_from_zero([path_of(each.image_id, each.file_name) for each in sources])
+    numbers = read_coco_numbers(args.annotations)
+    numbers.of_classes(class_names)
+    for source in sources:
+        numbers.of_image(source.image_id, source.file_name)
+    return numbers
 
 
 def window_rule(args: argparse.Namespace, recipe: FinetuneRecipe) -> WindowRule | None:
@@ -158,7 +210,7 @@ def prepare_folder(folder: Path, settings: dict[str, Any], *, overwrite: bool) -
     check_settings(folder, settings)
 
 
-def predict_all(predictor: "Predictor", sources: Sequence[Source], args: argparse.Namespace) -> int:
+def predict_all(predictor: Predictor, sources: Sequence[Source], args: argparse.Namespace) -> int:
     """Predict all images that have no result yet, and write each when it is done.
 
     Returns:
@@ -171,7 +223,7 @@ def predict_all(predictor: "Predictor", sources: Sequence[Source], args: argpars
     if done:
         print(f"{len(sources) - len(waiting)} of {len(sources)} images have results already")
     for source in tqdm(waiting, desc="images", unit="image", dynamic_ncols=True):
-        stem = source.image_id.replace("/", "_")
+        stem = stem_of(source)
         try:
             size, found = predictor.predict(source)
         except (ValueError, OSError) as error:
@@ -190,72 +242,6 @@ def predict_all(predictor: "Predictor", sources: Sequence[Source], args: argpars
         about = {"image_id": source.image_id, "file_name": source.file_name}
         append_record(folder, {**about, "width": size[1], "height": size[0], **record})
     return skipped
-
-
-class Predictor:
-    """A model with all that turns images into its inputs.
-
-    Args:
-        recipe: task and settings of evaluation.
-        model: folder of the model.
-        class_names: K names.
-        rule: how images are cut; None: whole.
-    """
-
-    def __init__(
-        self,
-        recipe: FinetuneRecipe,
-        model: Path,
-        class_names: Sequence[str],
-        rule: WindowRule | None,
-    ) -> None:
-        self.recipe, self.class_names, self.rule = recipe, class_names, rule
-        self.task = find_task(recipe)
-        self.accelerator = Accelerator(mixed_precision=recipe.efficiency.mixed_precision)
-        set_up_cpu(self.accelerator, recipe)
-        network: Any = load_network(model, recipe, class_names)
-        self.network = network.to(self.accelerator.device)
-        self.transforms = make_transforms(recipe, augment=False)
-        is_padded = "validation" in self.task.pads
-        self.collate = Collate(recipe.data.image_size if is_padded else None)
-
-    def predict(self, source: Source) -> tuple[tuple[int, int], dict[str, Any]]:
-        """Predict an image.
-
-        Returns:
-            Its (height, width), and what was found in its pixels.
-        """
-        with opened(source, self.rule, self.recipe.data.builder) as (size, samples):
-            parts = list(self._parts(samples))
-        if self.rule is None:
-            return size, parts[0]
-        is_rotated = box_name(parts[0]) == "rotated_boxes"
-        threshold = TILE_NMS_IOU if is_rotated else self.network.config.nms_iou
-        return size, merge_detections(parts, threshold)
-
-    def _parts(self, samples: Iterable[tuple[Any, Any]]) -> Iterable[dict[str, Any]]:
-        """Predict windows in batches, detections in pixels of the image."""
-        waiting = iter(samples)
-        while batch := list(islice(waiting, self.recipe.evaluation.batch_size)):
-            rng = np.random.default_rng(0)  # transforms of evaluation draw nothing
-            ready = [self.transforms(sample, rng) for _, sample in batch]
-            found = predict_batch(
-                self.accelerator, self.network, self.collate(ready), self._predict
-            )
-            for (window, _), each in zip(batch, found, strict=True):
-                yield each if self.rule is None else shift_detections(each, window.x, window.y)
-
-    def _predict(self, network: Any, inputs: Any) -> list[dict[str, Any]]:
-        return predict_augmented(self.task.predict, network, inputs, self.recipe)
-
-    def draw(self, source: Source, found: dict[str, Any]) -> Image.Image:
-        """Draw what was found; of a pair on the second date."""
-        with opened(source, None, self.recipe.data.builder) as (_, samples):
-            _, sample = next(iter(samples))
-        pixels: torch.Tensor = sample.get("image_post", sample["image"])
-        picture = Image.fromarray(np.ascontiguousarray(pixels.permute(1, 2, 0).numpy()))
-        names, task = self.class_names, self.recipe.task
-        return draw_prediction(task, picture, found, names, caption=source.image_id)
 
 
 if __name__ == "__main__":

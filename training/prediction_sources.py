@@ -7,7 +7,7 @@ format allows it.
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,6 @@ from datasets import Image as ImageFeature
 from mtp_hf.data.samples import open_image
 from mtp_hf.data.schema import RawSample
 from mtp_hf.dataset_scripts import get_builder
-from mtp_hf.dataset_scripts._files import IMAGE_SUFFIXES, index_files
 from mtp_hf.dataset_scripts._rasters import Raster, Window
 from mtp_hf.dataset_scripts._tiled import SlidingTilesConfig, TilesConfig
 from mtp_hf.dataset_scripts._tiling import (
@@ -29,6 +28,8 @@ from mtp_hf.dataset_scripts._tiling import (
     pad_tile,
     sliding_windows,
 )
+from mtp_hf.picture_folders import SUFFIXES, index_pictures
+from mtp_hf.picture_input import read_picture
 from mtp_hf.training.finetune_schema import FinetuneRecipe
 from mtp_hf.training.finetuning_data import open_rows
 from mtp_hf.training.tile_evaluation import TILE_OPTIONS, TILES
@@ -67,18 +68,25 @@ class WindowRule:
         size: side of a window at scale 1, in pixels.
         overlap: pixels that neighbours share; None spreads them evenly.
         scales: a window at scale r has the side `size / r`.
+        min_image: as of `sliding_windows`.
     """
 
     size: int
     overlap: int | None = None
     scales: tuple[float, ...] = (1.0,)
+    min_image: float = 0.6
 
     def windows(self, height: int, width: int) -> list[Window]:
         """Windows of an image."""
         if self.overlap is None:
             return even_windows(height, width, tile_size=self.size)
         return sliding_windows(
-            height, width, tile_size=self.size, overlap=self.overlap, scales=self.scales
+            height,
+            width,
+            tile_size=self.size,
+            overlap=self.overlap,
+            scales=self.scales,
+            min_image=self.min_image,
         )
 
     @property
@@ -87,8 +95,13 @@ class WindowRule:
         return EVEN_BORDER if self.overlap is None else DETECTION_BORDER
 
 
-def folder_sources(folder: Path, *, pairs: bool) -> list[Source]:
-    """List the images of a folder, or the pairs of its subfolders `A` and `B`.
+def folder_sources(folder: Path, *, pairs: bool, leave_out: Path | None = None) -> list[Source]:
+    """List the images of a folder and all below it, or the pairs of its subfolders `A` and `B`.
+
+    Args:
+        folder: of the user.
+        pairs: of two dates.
+        leave_out: folder that is not looked into, of results.
 
     Raises:
         ValueError: there is none, or a picture lacks its partner.
@@ -96,20 +109,42 @@ def folder_sources(folder: Path, *, pairs: bool) -> list[Source]:
     if not folder.is_dir():
         raise ValueError(f"--images={folder} is not a folder")
     if not pairs:
-        found = index_files((str(folder),), IMAGE_SUFFIXES)
+        found = index_pictures(folder, leave_out)
         if not found:
-            raise ValueError(f"--images={folder} has no image ({', '.join(IMAGE_SUFFIXES)})")
+            raise ValueError(f"--images={folder} has no image ({', '.join(SUFFIXES)})")
         return [Source(name, {"image": path}) for name, path in found.items()]
     both = {}
     for key, name in PAIR_FOLDERS.items():
         if not (folder / name).is_dir():
             raise ValueError(f"--images={folder}: no folder {name}; expected A and B, two dates")
-        both[key] = index_files((str(folder / name),), IMAGE_SUFFIXES)
+        both[key] = index_pictures(folder / name, leave_out)
     alone = sorted(both["image"].keys() ^ both["image_post"].keys())
     if alone or not both["image"]:
         which = f"{alone[0]!r} is in one of A and B only" if alone else "no image"
         raise ValueError(f"--images={folder}: {which}")
     return [Source(name, {key: both[key][name] for key in both}) for name in both["image"]]
+
+
+def stem_of(source: Source) -> str:
+    """Name of the map and of the picture of an image."""
+    return source.image_id.replace("/", "_")
+
+
+def check_stems(sources: Sequence[Source]) -> None:
+    """Check that no result is written over another one.
+
+    Raises:
+        ValueError: two images would have files of one name.
+    """
+    seen: dict[str, str] = {}
+    for source in sources:
+        stem = stem_of(source)
+        if stem in seen:
+            raise ValueError(
+                f"images {seen[stem]!r} and {source.image_id!r} would both be written as"
+                f" {stem}.png; rename one"
+            )
+        seen[stem] = source.image_id
 
 
 def split_sources(recipe: FinetuneRecipe) -> list[Source]:
@@ -137,7 +172,8 @@ def recipe_windows(recipe: FinetuneRecipe) -> WindowRule | None:
         return None
     config = dataclasses.replace(configs[config_name], **recipe.data.options)
     if isinstance(config, SlidingTilesConfig):
-        return WindowRule(config.tile_size, config.overlap, tuple(config.scales))
+        scales = tuple(config.scales)
+        return WindowRule(config.tile_size, config.overlap, scales, config.min_image)
     return WindowRule(config.tile_size)
 
 
@@ -196,8 +232,8 @@ def _reader(
             yield (raster.height, raster.width), raster.read_rgb
         return
     try:
-        pixels = np.asarray(open_image(picture).convert("RGB"))  # type: ignore[arg-type]
-    except OSError as error:
+        pixels = np.asarray(read_picture(open_image(picture)))  # type: ignore[arg-type]
+    except (OSError, ValueError) as error:
         raise ValueError(f"image {image_id!r} cannot be read: {error}") from None
 
     def read(window: Window) -> np.ndarray:

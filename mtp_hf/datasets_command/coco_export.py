@@ -23,7 +23,7 @@ def coco_content(rows: Iterable[dict[str, Any]], class_names: Sequence[str]) -> 
     annotations: list[dict[str, Any]] = []
     for image_id, row in enumerate(rows):
         name = picture_name(row)
-        image = {"id": image_id, "file_name": name, "height": row["height"], "width": row["width"]}
+        image = coco_image(image_id, name, (row["height"], row["width"]))
         images.append(image | ({"segm_file": f"{Path(name).stem}.png"} if is_samrs(row) else {}))
         objects = row["objects"]
         for index, box in enumerate(objects["bbox"]):
@@ -38,8 +38,18 @@ def coco_content(rows: Iterable[dict[str, Any]], class_names: Sequence[str]) -> 
                     "iscrowd": int(objects["iscrowd"][index]),
                 }
             )
-    categories = [{"id": label, "name": name} for label, name in enumerate(class_names)]
+    categories = coco_categories(class_names)
     return {"images": images, "categories": categories, "annotations": annotations}
+
+
+def coco_image(number: int | str, file_name: str, size: tuple[int, int]) -> dict[str, Any]:
+    """Entry of an image of some height and width."""
+    return {"id": number, "file_name": file_name, "height": size[0], "width": size[1]}
+
+
+def coco_categories(class_names: Sequence[str]) -> list[dict[str, Any]]:
+    """Entries of the classes, numbered from 0 in label order."""
+    return [{"id": label, "name": name} for label, name in enumerate(class_names)]
 
 
 def write_coco(rows: Iterable[dict[str, Any]], class_names: Sequence[str], path: Path) -> str:

@@ -1,1 +1,1 @@
-"""Files for the test servers of DOTA, FAIR1M and LoveDA: written (writing), checked (checking)."""
+"""Files for the test servers of DOTA, FAIR1M and LoveDA and COCO results: written and checked."""

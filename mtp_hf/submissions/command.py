@@ -12,6 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--check", type=Path, required=True, metavar="FILE", help="zip or json to look at")
     add("--format", choices=CHECKS, required=True, help="what the server expects")
     add("--images", type=Path, metavar="DIR", help="test images: compare names and sizes")
+    add("--annotations", type=Path, metavar="JSON", help="of coco: compare images and categories")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -22,4 +23,4 @@ def run(args: argparse.Namespace) -> None:
     """
     if args.images is not None and not args.images.is_dir():
         raise ValueError(f"--images={args.images}: no such folder")
-    print(check_submission(args.check, args.format, args.images))
+    print(check_submission(args.check, args.format, args.images, args.annotations))

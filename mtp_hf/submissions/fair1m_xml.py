@@ -12,10 +12,10 @@ from collections import defaultdict
 from pathlib import Path
 from xml.etree import ElementTree
 
-from mtp_hf.dataset_scripts._files import IMAGE_SUFFIXES, index_files
 from mtp_hf.dataset_scripts.class_names import FAST_CLASSES, normalize_class_name
 from mtp_hf.datasets_command.conversion import replace_text
 from mtp_hf.datasets_command.pictures import read_header
+from mtp_hf.picture_folders import index_picture_stems
 
 # Spelling without hyphens, blanks and case -> official spelling.
 OFFICIAL_NAMES = {
@@ -41,7 +41,7 @@ def export_fair1m_xml(texts: Path, images: Path, out: Path) -> str:
 
     Args:
         texts: folder of `Task1_<class>.txt`.
-        images: folder of the test images.
+        images: folder of the test images, also in folders below it.
         out: folder that gets `test`, which is zipped for the server.
 
     Returns:
@@ -54,7 +54,7 @@ def export_fair1m_xml(texts: Path, images: Path, out: Path) -> str:
     files = sorted(texts.glob("*.txt"))
     if not files:
         raise FileNotFoundError(f"{texts}: no text file; expected Task1_<class>.txt")
-    pictures = index_files((str(images),), IMAGE_SUFFIXES)
+    pictures = index_picture_stems(images)
     if not pictures:
         raise FileNotFoundError(f"{images}: no image; expected those of the test set")
     found: dict[str, list[Detection]] = defaultdict(list)

@@ -39,6 +39,12 @@ def test_every_image_has_a_file_and_every_detection_an_object(folders):
     assert counts == {"0": 2, "1": 0, "12": 2}
 
 
+def test_images_may_lie_in_folders_below(folders):
+    (folders / "images" / "images1").mkdir()
+    (folders / "images" / "12.tif").rename(folders / "images" / "images1" / "12.tif")
+    assert "3 files" in export(folders)
+
+
 def test_a_file_has_the_fields_that_the_server_reads(folders):
     export(folders)
     root = ElementTree.parse(folders / "out" / "test" / "12.xml").getroot()

@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from PIL import Image
+from pycocotools.coco import COCO
 
 from mtp_hf.dataset_scripts.class_names import (
     DOTA_V1_CLASSES,
@@ -15,8 +16,11 @@ from mtp_hf.dataset_scripts.class_names import (
     FAST_CLASSES,
     LOVEDA_CLASSES,
 )
-from mtp_hf.submissions.writing import hull_of, write_submission
+from mtp_hf.datasets_command.coco_export import write_coco
+from mtp_hf.submissions.coco_numbers import read_coco_numbers
+from mtp_hf.submissions.writing import check_format, write_submission
 
+NAMES = ["ship", "harbor"]
 POLYGON = [10, 20, 30, 20.126, 30, 40, 10, 40]
 
 
@@ -56,10 +60,6 @@ def test_a_line_of_dota_is_image_score_and_corners_of_two_decimals(tmp_path):
     assert members(task2)[f"Task2_{name}.txt"] == "P0006 0.123457 10.00 20.00 30.00 40.00\n"
 
 
-def test_the_hull_of_corners_is_the_smallest_upright_box():
-    assert hull_of([5, 0, 10, 5, 5, 11, 0, 5]) == [0, 0, 10, 11]
-
-
 def test_fair1m_has_a_file_for_every_image_with_official_names(tmp_path):
     labels = [FAST_CLASSES.index(name) for name in ("Dry-Cargo-Ship", "other-ship")]
     images = [record("7", *map(turned, labels)), record("8")]
@@ -90,7 +90,7 @@ def test_coco_results_have_boxes_of_corner_and_sides(tmp_path):
     found = {"label": 3, "score": 0.5, "bbox": [1, 2, 3, 4]}
     (path,) = write_submission("coco", [record("12", found)], ["a"] * 4, tmp_path)
     assert json.loads(path.read_text()) == [
-        {"image_id": 12, "category_id": 3, "bbox": [1, 2, 3, 4], "score": 0.5}
+        {"image_id": 0, "category_id": 3, "bbox": [1, 2, 3, 4], "score": 0.5}
     ]
 
 
@@ -116,3 +116,50 @@ def test_predictions_of_another_kind_are_refused_by_image(tmp_path):
         write_submission("dota", [record("P0006", upright)], DOTA_V1_CLASSES, tmp_path)
     with pytest.raises(ValueError, match=r"image 'P0006' has no map"):
         write_submission("loveda", [record("P0006")], LOVEDA_CLASSES, tmp_path)
+
+
+def test_images_in_coco_results_count_as_in_the_export_of_the_package(tmp_path, capsys):
+    found = {"label": 1, "score": 0.5, "bbox": [1, 2, 3, 4]}
+    row = {"objects": {"bbox": []}, "height": 80, "width": 100}
+    names = ["00003", "00012"]
+    write_coco([{**row, "image": f"{name}.png"} for name in names], NAMES, tmp_path / "set.json")
+    images = [record(name, found) for name in names]
+    (path,) = write_submission("coco", images, NAMES, tmp_path)
+    results = COCO(str(tmp_path / "set.json")).loadRes(str(path))
+    assert results.loadImgs([1])[0]["file_name"] == "00012.png"
+    assert [each["image_id"] for each in results.dataset["annotations"]] == [0, 1]
+
+
+def test_numbers_in_coco_results_are_those_of_an_annotation_file(tmp_path):
+    images = [{"id": 70, "file_name": "val/7.png"}, {"id": 5, "file_name": "val/5.png"}]
+    categories = [{"id": 30, "name": "harbor"}, {"id": 20, "name": "Ship"}]
+    content = {"images": images, "categories": categories, "annotations": []}
+    (tmp_path / "set.json").write_text(json.dumps(content))
+    found = {"label": 0, "score": 0.5, "bbox": [1, 2, 3, 4]}
+    numbers = read_coco_numbers(tmp_path / "set.json")
+    (path,) = write_submission("coco", [record("7", found)], ["ship"], tmp_path, numbers)
+    (result,) = json.loads(path.read_text())
+    assert (result["image_id"], result["category_id"]) == (70, 20)
+    assert not (tmp_path / "coco_images.json").exists()
+
+
+@pytest.mark.parametrize("kind", ["dota", "fair1m", "loveda"])
+def test_two_images_of_one_name_are_refused(tmp_path, kind):
+    classes = {"dota": DOTA_V1_CLASSES, "fair1m": FAST_CLASSES, "loveda": LOVEDA_CLASSES}[kind]
+    images = [record(f"{split}_0", map="0.png", file_name="0.tif") for split in ("train", "valid")]
+    with pytest.raises(ValueError, match=f"format {kind}: 2 images are called '0'"):
+        write_submission(kind, images, classes, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "task"), [("coco", "scene_classification"), ("dota", "horizontal_detection")]
+)
+def test_a_model_of_another_task_is_refused(kind, task):
+    with pytest.raises(ValueError, match=f"format {kind}: the model does {task}; expected"):
+        check_format(kind, task, DOTA_V1_CLASSES)
+
+
+def test_predictions_without_objects_are_refused_for_boxes(tmp_path):
+    scene = {"image_id": "1", "file_name": "1.png", "label": 0, "scores": {"ship": 1.0}}
+    with pytest.raises(ValueError, match="format coco: the prediction of image '1' has no bbox"):
+        write_submission("coco", [scene], NAMES, tmp_path)

@@ -5,7 +5,12 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+from pycocotools.coco import COCO
 
+from mtp_hf.cli import main as run_command
+from mtp_hf.dataset_scripts.class_names import DATASET_CLASSES
+from mtp_hf.dataset_scripts.loading import load_dataset
+from mtp_hf.datasets_command.coco_export import write_coco
 from mtp_hf.training.predict import main
 from tests.training.tiny_finetune import WRITERS
 from tests.training.tiny_finished import write_finished
@@ -108,6 +113,82 @@ def test_a_format_of_other_classes_is_refused_before_any_image_is_predicted(
     text = message(*given, "--output", tmp_path / "out", "--format", "fair1m")
     assert "format fair1m: the model has the classes background" in text
     assert not (tmp_path / "out").exists()
+
+
+def test_a_format_of_another_task_is_refused_before_any_image_is_predicted(
+    models, photographs, tmp_path
+):
+    for task in ("rotated_detection", "semantic_segmentation"):
+        given = ["--model", models[task], "--images", photographs, "--output", tmp_path / "out"]
+        text = message(*given, "--format", "coco")
+        assert f"format coco: the model does {task}; expected horizontal_detection" in text
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture(scope="module")
+def upright(tmp_path_factory):
+    """A model of horizontal boxes, which finds some in everything."""
+    folder = tmp_path_factory.mktemp("horizontal_detection")
+    WRITERS["horizontal_detection"](folder / "data")
+    return write_finished(folder / "run", "horizontal_detection", folder / "data")
+
+
+def test_results_of_coco_are_scored_against_the_export_of_the_split(upright, tmp_path):
+    out, rows = tmp_path / "out", []
+    main(["--model", str(upright), "--split", "test", "--output", str(out), "--format", "coco"])
+    root = upright.parent.parent / "data"
+    for row in load_dataset("dior", "hbb", data_dir=root, split="test", quiet=True):
+        rows.append({**row, "image": f"{row['image_id']}.jpg"})
+    write_coco(rows, DATASET_CLASSES["dior"], tmp_path / "set.json")
+    truth = COCO(str(tmp_path / "set.json"))
+    results = truth.loadRes(str(out / "coco_results.json"))
+    assert {truth.imgs[i]["file_name"] for i in results.getImgIds()} == {
+        each["file_name"] for each in lines(out)
+    }
+    path = str(out / "coco_results.json")
+    numbers = str(out / "coco_images.json")
+    run_command(["submit", "--check", path, "--format", "coco", "--annotations", numbers])
+
+
+def test_results_of_coco_have_the_ids_of_an_annotation_file(upright, photographs, tmp_path):
+    names = json.loads((upright / "config.json").read_text())["id2label"].values()
+    content = {
+        "images": [{"id": 7, "file_name": "two.png"}, {"id": 3, "file_name": "one.png"}],
+        "categories": [{"id": 50 + i, "name": name} for i, name in enumerate(names)],
+        "annotations": [],
+    }
+    path, out = tmp_path / "set.json", tmp_path / "out"
+    path.write_text(json.dumps(content))
+    given = ["--model", upright, "--images", photographs, "--output", out, "--format", "coco"]
+    main([*map(str, given), "--annotations", str(path)])
+    results = json.loads((out / "coco_results.json").read_text())
+    assert {each["image_id"] for each in results} == {3, 7}
+    assert min(each["category_id"] for each in results) >= 50
+    content["images"].pop()
+    path.write_text(json.dumps(content))
+    assert "no image one.png among 1" in message(*given, "--annotations", path)
+
+
+def test_annotations_go_with_results_of_coco_alone(upright, photographs, tmp_path):
+    given = ["--model", upright, "--images", photographs, "--output", tmp_path / "out"]
+    text = message(*given, "--annotations", tmp_path / "set.json")
+    assert "--annotations belongs to --format coco" in text
+
+
+def test_files_that_are_no_images_are_told_and_folders_below_are_read(
+    models, photographs, tmp_path, capsys
+):
+    (photographs / "sub").mkdir()
+    (photographs / "one.png").rename(photographs / "sub" / "one.png")
+    (photographs / "notes.txt").touch()
+    out = photographs / "out"
+    given = ["--model", models["semantic_segmentation"], "--images", photographs, "--output", out]
+    for _ in range(2):  # the second time with its own results among the images
+        main([*map(str, given)])
+        text = capsys.readouterr().out
+        assert "1 files are no images and left out (.txt)" in text
+        assert "2 images predicted" in text
+    assert [each["image_id"] for each in lines(out)] == ["sub/one", "two"]
 
 
 def test_pairs_come_from_two_folders(models, photographs, tmp_path):

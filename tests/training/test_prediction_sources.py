@@ -1,5 +1,7 @@
 """Claims about images to predict and their windows."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -7,6 +9,7 @@ from PIL import Image
 from mtp_hf.training.prediction_sources import (
     Source,
     WindowRule,
+    check_stems,
     folder_sources,
     opened,
     recipe_windows,
@@ -84,6 +87,40 @@ def test_a_folder_gives_its_images_in_order(image):
     ]
 
 
+def test_images_in_folders_below_are_found_too_and_results_are_not(image):
+    below = image.parent / "sub"
+    (below / "out").mkdir(parents=True)
+    for path in (below / "P1.webp", below / "out" / "P1.png"):
+        Image.new("RGB", (10, 10)).save(path)
+    found = folder_sources(image.parent, pairs=False, leave_out=below / "out")
+    assert [(each.image_id, each.file_name) for each in found] == [
+        ("P1", "P1.png"),
+        ("sub/P1", "P1.webp"),
+    ]
+
+
+def test_pairs_are_found_below_their_folders(image):
+    for name in ("A", "B"):
+        (image.parent / name / "sub").mkdir(parents=True)
+        Image.new("RGB", (10, 10)).save(image.parent / name / "sub" / "x.png")
+    (found,) = folder_sources(image.parent, pairs=True)
+    assert found.image_id == "sub/x"
+
+
+def test_two_images_with_one_name_of_their_results_are_refused():
+    sources = [Source(name, {"image": f"{name}.png"}) for name in ("a/b", "a_b")]
+    with pytest.raises(ValueError, match="'a/b' and 'a_b' would both be written as a_b.png"):
+        check_stems(sources)
+
+
+def test_rows_of_sixteen_bits_are_refused_and_not_cut_at_255(tmp_path):
+    Image.fromarray(np.full((9, 9), 40_000, np.uint16)).save(tmp_path / "a.png")
+    source = Source("a", {"image": {"bytes": (tmp_path / "a.png").read_bytes(), "path": "b.png"}})
+    refused = pytest.raises(ValueError, match="image 'a' cannot be read: image mode 'I;16'")
+    with refused, opened(source, None, "dior"):
+        pass
+
+
 def test_an_empty_folder_and_one_without_dates_are_refused(tmp_path):
     with pytest.raises(ValueError, match="has no image"):
         folder_sources(tmp_path, pairs=False)
@@ -107,6 +144,13 @@ def test_a_split_of_tiles_gives_whole_images_and_the_rule_of_their_tiles(dota_re
     (source,) = split_sources(dota_recipe)
     assert (source.image_id, source.file_name) == ("P1888", "P1888.png")
     assert recipe_windows(dota_recipe) == WindowRule(512, 100, (0.5, 1.0))
+
+
+def test_the_share_of_image_that_a_tile_needs_is_that_of_training(dota_recipe):
+    options = {**dota_recipe.data.options, "min_image": 0.2}
+    data = dataclasses.replace(dota_recipe.data, options=options)
+    rule = recipe_windows(dataclasses.replace(dota_recipe, data=data))
+    assert len(rule.windows(600, 700)) > len(recipe_windows(dota_recipe).windows(600, 700))
 
 
 def test_whole_images_have_no_rule(tmp_path):
