@@ -35,6 +35,7 @@ BENCHMARKS = {
 # Not for `all`: they have options of their own.
 COMMANDS = {
     "kill_and_resume": "a training run killed twenty times, against the unbroken one",
+    "finetune_small": "a small model of each task, trained until it knows a few real images",
 }
 
 

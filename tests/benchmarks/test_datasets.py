@@ -18,6 +18,7 @@ def test_every_number_has_its_target(rows):
     assert found == [
         ("tiles/s", 12.0, None),
         ("MB", None, 1000.0),
+        ("MB", None, 1000.0),
         ("MB", None, 2500.0),
         ("s", None, 120.0),
     ]
@@ -25,10 +26,10 @@ def test_every_number_has_its_target(rows):
 
 
 def test_notes_say_what_was_read(rows):
-    tiles, tif, png, labels = rows
+    tiles, tiled, by_rows, png, labels = rows
     assert "20 objects a tile" in tiles.note
-    for row, suffix in ((tif, "TIF"), (png, "PNG")):
-        assert row.case == f"peak memory, 2,048 x 2,048 RGB {suffix} to tiles"
+    for row, kind in ((tiled, "tiled TIFF"), (by_rows, "TIFF of rows"), (png, "PNG")):
+        assert row.case == f"peak memory, 2,048 x 2,048 RGB {kind} to tiles"
         assert "; 9 tiles in" in row.note
     assert (labels.case, labels.note) == (
         "20 label files of DOTA, listed and read",
@@ -40,7 +41,7 @@ def test_the_written_pictures_are_those_that_were_meant(tmp_path):
     expected = np.concatenate(list(benchmark._parts(600)))
     assert expected.shape == (600, 600, 3)
     benchmark._write_png(tmp_path / "a.png", 600)
-    benchmark._write_tiff(tmp_path / "a.tif", 600)
+    benchmark._write_tiff(tmp_path / "a.tif", 600, benchmark.TILED)
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "a.png")), expected)
     with Raster(tmp_path / "a.tif") as raster:
         np.testing.assert_array_equal(raster.read(), expected)
