@@ -125,13 +125,18 @@ def read_gray_window(raster: Raster, window: Window | None = None) -> np.ndarray
 
 
 def read_change_map(
-    path: str, *, is_one_unchanged: bool = False, max_pixels: int = MAX_PIXELS
+    path: str,
+    *,
+    is_one_unchanged: bool = False,
+    ignore_value: int | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> np.ndarray:
     """Map (H, W) of 0 = unchanged, 1 = changed and 255 = ignore.
 
     Args:
         path: image file.
         is_one_unchanged: the file says 1 = unchanged, 2 = changed, whatever it contains.
+        ignore_value: of pixels without label, whatever the others say; None to find out.
         max_pixels: larger maps are refused before anything is decoded.
 
     Raises:
@@ -139,11 +144,15 @@ def read_change_map(
     """
     values, is_jpeg = read_gray_values(path, max_pixels)
     counts = np.bincount(values.ravel(), minlength=256)
+    is_told = np.arange(256) == ignore_value
+    if counts[is_told].sum() == values.size:
+        return np.full_like(values, IGNORED)
+    counts[is_told] = 0
     if is_one_unchanged:
         classes = check_one_and_two(counts, path)
     else:
         classes = find_change_classes(counts, path, is_jpeg=is_jpeg)
-    return classes[values]
+    return np.where(is_told, IGNORED, classes).astype(np.uint8)[values]
 
 
 def encode_png(pixels: np.ndarray) -> bytes:

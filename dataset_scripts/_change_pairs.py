@@ -7,9 +7,9 @@ Accepted are, below the folder of a set or a folder or two above it,
     {A,B,label}/x.png  list/{train,val,test}.txt
     {A,B,label}/train_x.png                 the split is the start of the name
 
-with other common names of the three folders and of `val`, in any case. The files of a pair share
-their stem and may differ in suffix; one that has no partner is a record whose reading fails, so
-that it can be skipped and listed.
+with other common names of the three folders and of `val`, in any case; a split `test` may lack its
+label. The files of a pair share their stem and may differ in suffix; one that has no partner is a
+record whose reading fails, so that it can be skipped and listed.
 
 Source: layouts of LEVIR-CD, WHU-CD and CDD as published and as the loaders of change-detection
 projects expect them.
@@ -21,15 +21,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import datasets
-import numpy as np
 
 from mtp_hf.dataset_scripts._change_maps import encode_png, read_change_map
 from mtp_hf.dataset_scripts._files import IMAGE_SUFFIXES, find_folder, index_files
+from mtp_hf.dataset_scripts._own_folders import find_set
+from mtp_hf.dataset_scripts._pictures import picture_columns
+from mtp_hf.dataset_scripts._rasters import Raster
 from mtp_hf.dataset_scripts._readers import (
     MAX_PIXELS,
     AnnotationError,
+    read_image_header,
     read_image_list,
-    read_image_size,
 )
 
 logger = datasets.utils.logging.get_logger(__name__)
@@ -46,18 +48,22 @@ SPLITS: dict[str, tuple[str, ...]] = {
     "test": ("test", "testing"),
 }
 LISTS = ("list", "lists", ".")
-SEARCH_DEPTH = 2  # folders between the one that was named and the set
 
+Folders = tuple[Path, Path, Path | None]  # of the three roles
 DrawSplits = Callable[[list[str]], dict[str, list[str]]]
 
 
 class ChangePair(NamedTuple):
-    """Paths of one pair; that of a file which is not there has no suffix."""
+    """Paths of one pair; that of a file which is not there has no suffix.
+
+    Attributes:
+        mask: None in a test split without labels.
+    """
 
     image_id: str
     image: str
     image_post: str
-    mask: str
+    mask: str | None
 
 
 def find_pairs(root: Path, draw_splits: DrawSplits | None = None) -> dict[str, list[ChangePair]]:
@@ -71,7 +77,76 @@ def find_pairs(root: Path, draw_splits: DrawSplits | None = None) -> dict[str, l
         FileNotFoundError: there are no such folders, or one of the three is missing.
         ValueError: there are several such sets, or files that belong to no split.
     """
-    folder = _find_set(root)
+    splits = _find_splits(root, draw_splits)
+    test = splits.get("test", [])
+    if test and not any(pair.mask and os.path.isfile(pair.mask) for pair in test):
+        logger.warning(f"{root}: no labels of split 'test'; its rows have no mask")
+        splits["test"] = [pair._replace(mask=None) for pair in test]
+    return splits
+
+
+def read_pair(
+    pair: ChangePair,
+    max_pixels: int = MAX_PIXELS,
+    *,
+    bands: list[int] | None = None,
+    ignore_value: int | None = None,
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Key and row of a pair, a row of `features.change_features`.
+
+    Args:
+        pair: where its files are.
+        max_pixels: larger pictures are refused before anything is decoded.
+        bands: that become red, green and blue, as in `PicturesConfig`.
+        ignore_value: of pixels of the map without label, whatever the others say.
+
+    Raises:
+        AnnotationError: a file is missing or damaged, sizes differ, or the map is none.
+    """
+    height, width = check_sizes(pair, max_pixels)
+    row: dict[str, Any] = {"image_id": pair.image_id, "width": width, "height": height}
+    for column, path in (("image", pair.image), ("image_post", pair.image_post)):
+        name = f"{pair.image_id}_{column}"
+        row[column] = picture_columns(name, path, bands=bands, max_pixels=max_pixels)["image"]
+    row["mask"] = None
+    if pair.mask is not None:
+        change_map = read_change_map(pair.mask, ignore_value=ignore_value, max_pixels=max_pixels)
+        row["mask"] = {"path": f"{pair.image_id}.png", "bytes": encode_png(change_map)}
+    yield pair.image_id, row
+
+
+def check_sizes(pair: ChangePair, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """Common height and width of the files of a pair, from their headers.
+
+    Raises:
+        AnnotationError: a file is missing or no image, or sizes differ.
+    """
+    paths = [path for path in (pair.image, pair.image_post, pair.mask) if path is not None]
+    if absent := next((path for path in paths if not os.path.isfile(path)), None):
+        raise AnnotationError(
+            f"image {pair.image_id!r}: {absent}: no such file with a suffix of"
+            f" {', '.join(IMAGE_SUFFIXES)}; expected both pictures and the map of every pair"
+        )
+    size = _read_size(paths[0], max_pixels)
+    for path in paths[1:]:
+        _expect_size(path, _read_size(path, max_pixels), size)
+    return size
+
+
+def _read_size(path: str, max_pixels: int) -> tuple[int, int]:
+    header = read_image_header(path, max_pixels)
+    if header is not None:
+        return header.height, header.width
+    with Raster(path, max_pixels=max_pixels) as raster:  # bands that Pillow does not know
+        return raster.height, raster.width
+
+
+def _find_splits(root: Path, draw_splits: DrawSplits | None) -> dict[str, list[ChangePair]]:
+    folder = find_set(
+        root,
+        _is_set,
+        "folders A, B and label (or before, after and change_label, or others of the kind)",
+    )
     parts = {split: _find_any(folder, names) for split, names in SPLITS.items()}
     split_folders = {split: part for split, part in parts.items() if part and _is_set(part)}
     if split_folders:
@@ -80,7 +155,9 @@ def find_pairs(root: Path, draw_splits: DrawSplits | None = None) -> dict[str, l
                 f"{folder}: found both {ROLES['image'][0]!r} and split folders with one; expected"
                 " one of the two layouts"
             )
-        return {split: _pairs_of(part) for split, part in split_folders.items()}
+        return {
+            split: _pairs_in(_role_folders(part, split)) for split, part in split_folders.items()
+        }
     folders = _role_folders(folder)
     nested = {
         split: tuple(_find_any(role, names) for role in folders) for split, names in SPLITS.items()
@@ -97,63 +174,6 @@ def find_pairs(root: Path, draw_splits: DrawSplits | None = None) -> dict[str, l
         split: [pairs.get(i) or _absent_pair(i, folders) for i in image_ids]
         for split, image_ids in ids.items()
     }
-
-
-def read_pair(
-    pair: ChangePair, max_pixels: int = MAX_PIXELS
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Key and row of a pair, a row of `features.change_features`.
-
-    Args:
-        pair: where its files are.
-        max_pixels: larger pictures are refused before anything is decoded.
-
-    Raises:
-        AnnotationError: a file is missing or damaged, sizes differ, or the map is none.
-    """
-    change_map = read_checked_map(pair, max_pixels)
-    height, width = change_map.shape
-    row = {
-        "image_id": pair.image_id,
-        "image": pair.image,
-        "image_post": pair.image_post,
-        "mask": {"path": f"{pair.image_id}.png", "bytes": encode_png(change_map)},
-        "width": width,
-        "height": height,
-    }
-    yield pair.image_id, row
-
-
-def read_checked_map(pair: ChangePair, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Map (H, W) of a pair, once the sizes of its three files are known to be equal.
-
-    Args:
-        pair: where its files are.
-        max_pixels: larger pictures are refused before anything is decoded.
-
-    Raises:
-        AnnotationError: a file is missing or damaged, sizes differ, or the map is none.
-    """
-    check_sizes(pair, max_pixels)
-    return read_change_map(pair.mask, max_pixels=max_pixels)
-
-
-def check_sizes(pair: ChangePair, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
-    """Common height and width of the three files of a pair, from their headers.
-
-    Raises:
-        AnnotationError: a file is missing or no image, or sizes differ.
-    """
-    try:
-        size = read_image_size(pair.image, max_pixels)
-        for path in (pair.image_post, pair.mask):
-            _expect_size(path, read_image_size(path, max_pixels), size)
-    except FileNotFoundError as error:
-        raise AnnotationError(
-            f"image {pair.image_id!r}: {error.filename}: no such file with a suffix of"
-            f" {', '.join(IMAGE_SUFFIXES)}; expected both pictures and the map of every pair"
-        ) from None
-    return size
 
 
 def _expect_size(path: str, found: tuple[int, ...], expected: tuple[int, int]) -> None:
@@ -180,61 +200,41 @@ def _is_set(folder: Path) -> bool:
     return any(part is not None and _is_flat_set(part) for part in parts)
 
 
-def _find_set(root: Path) -> Path:
-    """The folder, at most `SEARCH_DEPTH` below the root, that holds pairs."""
-    level = [root]
-    for _ in range(SEARCH_DEPTH + 1):
-        found = [folder for folder in level if _is_set(folder)]
-        if len(found) > 1:
-            raise AnnotationError(
-                f"{root}: several sets of pairs, {', '.join(map(str, found[:5]))}; expected one,"
-                " name its folder"
-            )
-        if found:
-            return found[0]
-        level = [path for folder in level for path in sorted(folder.iterdir()) if path.is_dir()]
-    raise FileNotFoundError(
-        f"{root}: no folders of pairs; expected A, B and label (or before, after and change_label,"
-        " or others of the kind) with or without train, val and test above them"
-    )
+def _role_folders(folder: Path, split: str = "") -> Folders:
+    return _complete(folder, split, tuple(_find_any(folder, names) for names in ROLES.values()))
 
 
-def _role_folders(folder: Path) -> tuple[Path, ...]:
-    return _complete(folder, "", tuple(_find_any(folder, names) for names in ROLES.values()))
-
-
-def _complete(folder: Path, split: str, parts: tuple[Path | None, ...]) -> tuple[Path, ...]:
-    for names, part in zip(ROLES.values(), parts, strict=True):
-        if part is None:
+def _complete(folder: Path, split: str, parts: tuple[Path | None, ...]) -> Folders:
+    """The three folders; a split `test` may have none of maps."""
+    for (role, names), part in zip(ROLES.items(), parts, strict=True):
+        if part is None and (role, split) != ("mask", "test"):
             inside = f", split {split!r}" if split else ""
             raise FileNotFoundError(
                 f"{folder}{inside}: no folder {names[0]!r}; expected it, or one of {names[1:]},"
                 " beside the others"
             )
-    return tuple(part for part in parts if part is not None)
+    image, image_post, mask = parts
+    assert image is not None and image_post is not None
+    return image, image_post, mask
 
 
-def _pairs_of(folder: Path) -> list[ChangePair]:
-    return _pairs_in(_role_folders(folder))
-
-
-def _pairs_in(folders: tuple[Path, ...]) -> list[ChangePair]:
-    files = [index_files((str(folder),), IMAGE_SUFFIXES) for folder in folders]
-    stems = sorted(set().union(*files))
+def _pairs_in(folders: Folders) -> list[ChangePair]:
+    files = [index_files((str(folder),), IMAGE_SUFFIXES) if folder else {} for folder in folders]
     return [
         ChangePair(
             stem,
-            *(
-                index.get(stem, os.path.join(folder, stem))
-                for folder, index in zip(folders, files, strict=True)
-            ),
+            *(_path(index, folder, stem) for index, folder in zip(files, folders, strict=True)),
         )
-        for stem in stems
+        for stem in sorted(set().union(*files))
     ]
 
 
-def _absent_pair(image_id: str, folders: tuple[Path, ...]) -> ChangePair:
-    return ChangePair(image_id, *(os.path.join(folder, image_id) for folder in folders))
+def _path(index: dict[str, str], folder: Path | None, stem: str) -> str | None:
+    return None if folder is None else index.get(stem, os.path.join(folder, stem))
+
+
+def _absent_pair(image_id: str, folders: Folders) -> ChangePair:
+    return ChangePair(image_id, *(_path({}, folder, image_id) for folder in folders))
 
 
 def _read_lists(folder: Path, pairs: dict[str, ChangePair]) -> dict[str, list[str]]:

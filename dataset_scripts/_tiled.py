@@ -17,7 +17,8 @@ import numpy as np
 from PIL import Image
 
 from mtp_hf.dataset_scripts._builder import FilesConfig
-from mtp_hf.dataset_scripts._change_pairs import ChangePair, read_checked_map
+from mtp_hf.dataset_scripts._change_maps import read_change_map
+from mtp_hf.dataset_scripts._change_pairs import ChangePair, check_sizes
 from mtp_hf.dataset_scripts._detection_rows import DetectionRecord
 from mtp_hf.dataset_scripts._pictures import PicturesConfig
 from mtp_hf.dataset_scripts._rasters import Raster, Window
@@ -195,12 +196,13 @@ def read_pair_tiles(
     Raises:
         AnnotationError: a file is missing or damaged, sizes differ, or the map is none.
     """
-    change_map = read_checked_map(pair, max_pixels)
+    size = check_sizes(pair, max_pixels)
     pictures = {}
     for column, path in (("image", pair.image), ("image_post", pair.image_post)):
         with Raster(path, max_pixels=max_pixels) as raster:
             pictures[column] = raster.read_rgb()
-    windows = grid_windows(*change_map.shape, tile_size=tile_size)
+    change_map = read_change_map(pair.mask, max_pixels=max_pixels) if pair.mask else None
+    windows = grid_windows(*size, tile_size=tile_size)
     yield from cut_pair(pair.image_id, pictures, change_map, windows)
 
 

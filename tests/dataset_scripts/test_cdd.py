@@ -82,7 +82,7 @@ def test_a_missing_picture_is_an_error(tmp_path, load):
 def test_an_archive_that_only_other_programs_read_is_named(tmp_path, load):
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "ChangeDetectionDataset.rar").write_bytes(b"Rar!")
-    with pytest.raises(FileNotFoundError, match="no folders of pairs.*unrar x"):
+    with pytest.raises(FileNotFoundError, match="expected folders A, B.*unrar x"):
         load(tmp_path / "set")
 
 

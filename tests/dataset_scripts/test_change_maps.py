@@ -252,3 +252,9 @@ def test_a_broken_file_is_an_annotation_error_or_a_map(tmp_path, suffix, edits, 
 def test_a_missing_file_is_missing_not_broken(tmp_path):
     with pytest.raises(FileNotFoundError):
         read_change_map(str(tmp_path / "m.png"))
+
+
+def test_a_value_of_no_label_is_told_whatever_the_others_say(tmp_path):
+    for pixels in (255 * CHANGED, np.full((3, 3), 255, np.uint8)):
+        file = save(tmp_path / "m.png", pixels)
+        assert np.array_equal(read_change_map(file, ignore_value=255), pixels)

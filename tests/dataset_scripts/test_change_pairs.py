@@ -23,6 +23,7 @@ from tests.fakes_change import (
     write_pairs,
     write_picture,
 )
+from tests.fakes_own import write_bands
 
 IDS = {
     "train": ["train_1", "train_10", "train_2"],
@@ -149,6 +150,51 @@ def test_a_file_cut_short_is_an_error(tmp_path, name):
         list(read_pair(find_pairs(tmp_path)["validation"][0]))
 
 
+@pytest.mark.parametrize("layout", ["flat", "split_first", "split_last", "list"])
+def test_a_test_split_may_have_no_labels(tmp_path, layout, warnings):
+    write_levir(tmp_path, layout)
+    for file in tmp_path.rglob("label/**/*test_*.png"):
+        file.unlink()
+    splits = find_pairs(tmp_path)
+    rows = [row for pair in splits["test"] for _, row in read_pair(pair)]
+    assert [(row["mask"], row["height"]) for row in rows] == [(None, 32), (None, 32)]
+    assert all(pair.mask for pair in splits["train"])
+    assert "no labels of split 'test'; its rows have no mask" in warnings.text
+
+
+@pytest.mark.parametrize("layout", ["split_first", "split_last"])
+def test_a_test_split_may_have_no_folder_of_labels(tmp_path, layout):
+    write_levir(tmp_path, layout)
+    shutil.rmtree(tmp_path / ("test/label" if layout == "split_first" else "label/test"))
+    assert [pair.mask for pair in find_pairs(tmp_path)["test"]] == [None, None]
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_pictures_of_many_bands_show_three_of_them(tmp_path, dtype):
+    for role in ("A", "B"):
+        write_bands(tmp_path / role / "1.tif", 6, dtype)
+    write_picture(tmp_path / "label" / "1.png", np.zeros((40, 60), np.uint8))
+    (pair,) = find_pairs(tmp_path, lambda image_ids: {"train": image_ids})["train"]
+    ((_, row),) = read_pair(pair, bands=[6, 4, 2])
+    for column in ("image", "image_post"):
+        picture = Image.open(io.BytesIO(row[column]["bytes"]))
+        assert (picture.mode, picture.size) == ("RGB", (60, 40))
+    with pytest.raises(AnnotationError, match=r"1\.tif: 6 bands of .*option bands"):
+        list(read_pair(pair))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_pictures_of_16_bits_become_8(tmp_path, suffix):
+    pixels = np.linspace(0, 4000, 32 * 32).reshape(32, 32).astype(np.uint16)
+    for role in ("A", "B"):
+        write_picture(tmp_path / role / f"1{suffix}", pixels)
+    write_picture(tmp_path / "label" / "1.png", change_map())
+    (pair,) = find_pairs(tmp_path, lambda image_ids: {"train": image_ids})["train"]
+    ((_, row),) = read_pair(pair)
+    found = np.asarray(Image.open(io.BytesIO(row["image"]["bytes"])))
+    assert (found.shape, found.dtype, found.min(), found.max()) == ((32, 32, 3), np.uint8, 0, 255)
+
+
 @pytest.mark.parametrize(("missing", "layout"), [("B", "flat"), ("label", "split_first")])
 def test_a_missing_folder_is_an_error_that_lists_its_names(tmp_path, missing, layout):
     write_levir(tmp_path, layout)
@@ -186,7 +232,7 @@ def test_a_split_is_drawn_only_if_no_name_tells_one(tmp_path):
 def test_several_sets_under_one_root_are_an_error(tmp_path):
     for name in ("one", "two"):
         write_levir(tmp_path / name)
-    with pytest.raises(AnnotationError, match="several sets of pairs, .*one, .*two; expected one"):
+    with pytest.raises(AnnotationError, match="several sets, .*one, .*two; expected one"):
         find_pairs(tmp_path)
 
 
@@ -199,7 +245,7 @@ def test_two_layouts_at_once_are_an_error(tmp_path):
 
 def test_a_folder_without_pairs_is_an_error_that_says_what_is_expected(tmp_path):
     (tmp_path / "images").mkdir()
-    with pytest.raises(FileNotFoundError, match="no folders of pairs; expected A, B and label"):
+    with pytest.raises(FileNotFoundError, match="found 'images'; expected folders A, B and label"):
         find_pairs(tmp_path)
 
 

@@ -112,7 +112,7 @@ def test_pictures_beyond_the_limit_are_refused(tmp_path, load):
 
 def test_a_wrong_folder_is_an_error(tmp_path, load):
     (tmp_path / "set" / "images").mkdir(parents=True)
-    with pytest.raises(FileNotFoundError, match="no folders of pairs; expected A, B and label"):
+    with pytest.raises(FileNotFoundError, match="expected folders A, B and label"):
         load(tmp_path / "set")
 
 

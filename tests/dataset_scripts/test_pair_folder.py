@@ -7,7 +7,7 @@ from mtp_hf.dataset_scripts._readers import AnnotationError
 from mtp_hf.dataset_scripts.features import change_features
 from mtp_hf.dataset_scripts.loading import load_dataset
 from tests.fakes_detection import write_picture
-from tests.fakes_own import class_map, write_mask
+from tests.fakes_own import class_map, write_bands, write_mask
 
 CHANGED = class_map() == 1
 
@@ -64,3 +64,18 @@ def test_streamed_rows_are_the_prepared_ones(load, write):
 def test_real_pairs_are_read_as_ones_own(load, shared_dir):
     splits = load(shared_dir / "data/samples/levir_cd_256")
     assert splits.num_rows == {"train": 3, "validation": 1, "test": 7}
+
+
+def test_a_value_of_no_label_can_be_told(load, write):
+    rows = load(write("."), ignore_value=255)["train"]
+    np.testing.assert_array_equal(np.asarray(rows[0]["mask"]), CHANGED * 255)
+    with pytest.raises(ValueError, match="ignore_value=256; expected 0 to 255"):
+        load(write("."), ignore_value=256)
+
+
+def test_bands_can_be_chosen(load, tmp_path):
+    for role in ("A", "B"):
+        write_bands(tmp_path / f"wide/{role}/a.tif", 6)
+    write_mask(tmp_path / "wide/label/a.png", CHANGED * 255)
+    row = load(tmp_path / "wide", bands=[6, 4, 2])["train"][0]
+    assert row["image"].getpixel((0, 0)) == row["image_post"].getpixel((0, 0)) == (227, 113, 0)

@@ -112,7 +112,7 @@ def test_a_missing_patch_is_an_error_or_left_out(tmp_path, load):
 
 def test_a_wrong_folder_is_an_error(tmp_path, load):
     (tmp_path / "set").mkdir()
-    with pytest.raises(FileNotFoundError, match="no folders of pairs"):
+    with pytest.raises(FileNotFoundError, match="found nothing; expected folders A, B"):
         load("split_7_1_2", tmp_path / "set")
 
 
