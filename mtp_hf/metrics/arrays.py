@@ -1,9 +1,10 @@
-"""Arrays of predictions and references, wherever they live, as numpy arrays.
+"""What the metrics share: values as numpy arrays, their means, and images of several processes.
 
 What is unusual: metrics are computed in numpy on the host, while predictions come as tensors of
 any device and of reduced precision, which `numpy.asarray` refuses.
 """
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -40,3 +41,16 @@ def nan_mean(values: np.ndarray) -> float:
     """
     defined = values[~np.isnan(values)]
     return float(defined.mean()) if defined.size else float("nan")
+
+
+def merge_images(images: Mapping[str, Any], states: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Join what processes gathered; an image that several of them have counts once.
+
+    Args:
+        images: Image name -> what this process gathered of it, which is kept.
+        states: The same of other processes, the first before the later ones.
+    """
+    merged = dict(images)
+    for state in states:
+        merged = {**state, **merged}
+    return merged

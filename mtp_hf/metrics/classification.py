@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mtp_hf.metrics.arrays import as_array
+from mtp_hf.metrics.arrays import as_array, merge_images
 from mtp_hf.metrics.inputs import about_image, check_finite, check_keys, reference_name
 from mtp_hf.metrics.segmentation import segmentation_scores
 
@@ -74,8 +74,7 @@ class ClassificationAccumulator:
         Args:
             states: Results of `state`.
         """
-        for state in states:
-            self.images = {**state, **self.images}
+        self.images = merge_images(self.images, states)
 
     def compute(self) -> dict[str, Any]:
         """Score all images together.

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as mask_api
 
-from mtp_hf.metrics.arrays import as_array, nan_mean
+from mtp_hf.metrics.arrays import as_array, merge_images, nan_mean
 from mtp_hf.metrics.inputs import about_image, check_finite, check_keys, reference_name
 
 # Module and name of the data set class, module and name of the evaluation class.
@@ -197,8 +197,7 @@ class CocoMapAccumulator:
         Args:
             states: Results of `state`.
         """
-        for state in states:
-            self.images = {**state, **self.images}
+        self.images = merge_images(self.images, states)
 
     def _flatten(self, kind: str) -> list[dict[str, Any]]:
         """List the annotations of all images, in the order of their names, with numbers."""

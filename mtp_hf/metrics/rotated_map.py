@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mtp_hf.metrics.arrays import as_array, nan_mean
+from mtp_hf.metrics.arrays import as_array, merge_images, nan_mean
 from mtp_hf.metrics.inputs import about_image, check_finite, check_keys, reference_name
 from mtp_hf.modeling.ops_rotated_boxes import rotated_box_iou
 
@@ -239,8 +239,7 @@ class RotatedMapAccumulator:
         Args:
             states: Results of `state`.
         """
-        for state in states:
-            self.images = {**state, **self.images}
+        self.images = merge_images(self.images, states)
 
     def _concatenate(self) -> dict[str, np.ndarray]:
         """Join the images in the order of their names, matches counted over all boxes."""

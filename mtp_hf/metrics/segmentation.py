@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from mtp_hf.metrics.arrays import as_array, nan_mean
+from mtp_hf.metrics.arrays import as_array, merge_images, nan_mean
 from mtp_hf.metrics.inputs import about_image, image_name
 
 
@@ -149,8 +149,7 @@ class SegmentationAccumulator:
         Args:
             states: Results of `state`.
         """
-        for state in states:
-            self.images = {**state, **self.images}
+        self.images = merge_images(self.images, states)
 
     def compute(self) -> dict[str, Any]:
         """Score all images together.

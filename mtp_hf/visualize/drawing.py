@@ -18,7 +18,6 @@ from mtp_hf.modeling.ops_rotated_boxes import rotated_boxes_to_polygons
 LINE_WIDTH_PX = 2
 FRONT_WIDTH_PX = 5
 FONT_SIZE_PX = 12
-IGNORED_COLOR = (0, 0, 0)
 
 Color = tuple[int, int, int]
 

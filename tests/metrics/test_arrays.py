@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from mtp_hf.metrics.arrays import as_array, nan_mean
+from mtp_hf.metrics.arrays import as_array, merge_images, nan_mean
 
 
 def test_bfloat16_tensors_with_gradient_become_float32():
@@ -24,6 +24,11 @@ def test_undefined_values_leave_the_mean():
 def test_mean_of_nothing_is_undefined_without_a_warning(recwarn):
     assert np.isnan(nan_mean(np.array([np.nan])))
     assert not recwarn.list
+
+
+def test_an_image_of_several_processes_counts_as_the_first_has_it():
+    images = merge_images({"a": 1}, [{"a": 2, "b": 3}, {"b": 4, "c": 5}])
+    assert images == {"a": 1, "b": 3, "c": 5}
 
 
 @pytest.mark.gpu
