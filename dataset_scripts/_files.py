@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+PICTURE_SUFFIXES = (*IMAGE_SUFFIXES, ".bmp", ".webp")  # in folders of one's own
 MAC_FOLDER = "__MACOSX"  # what the packer of macOS adds: copies without content
 
 

@@ -15,7 +15,15 @@ from mtp_hf.dataset_scripts._detection_rows import ClassNumbers, DetectionRecord
 from mtp_hf.dataset_scripts._pictures import PicturesConfig, picture_columns
 from mtp_hf.dataset_scripts._readers import AnnotationError, BoxRecord, PolygonRecord, read_text
 
-CLASS_FILES = ("classes.txt", "labels/classes.txt", "class_names.txt", "obj.names")
+CLASS_FILES = (
+    "classes.txt",
+    "labels/classes.txt",
+    "labels/train/classes.txt",
+    "train/labels/classes.txt",
+    "train/classes.txt",
+    "class_names.txt",
+    "obj.names",
+)
 MISSING_LABELS = ("empty", "error")
 
 

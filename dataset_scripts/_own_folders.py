@@ -14,7 +14,7 @@ A label has the stem of its picture.
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,12 +25,11 @@ from mtp_hf.dataset_scripts._detection_rows import (
     describe_folder,
     report_missing,
 )
-from mtp_hf.dataset_scripts._files import IMAGE_SUFFIXES, find_folder, index_files
+from mtp_hf.dataset_scripts._files import PICTURE_SUFFIXES, find_folder, index_files
 from mtp_hf.dataset_scripts._readers import AnnotationError, read_image_list
 
 logger = datasets.utils.logging.get_logger(__name__)
 
-PICTURE_SUFFIXES = (*IMAGE_SUFFIXES, ".bmp", ".webp")
 PICTURE_FOLDERS = ("images", "image", "imgs", "img", "JPEGImages", "img_dir", "pictures")
 SPLITS: dict[str, tuple[str, ...]] = {
     "train": ("train", "training", "trainval"),
@@ -38,8 +37,9 @@ SPLITS: dict[str, tuple[str, ...]] = {
     "test": ("test", "testing"),
 }
 LIST_FOLDERS = (".", "ImageSets/Main", "ImageSets/Segmentation", "ImageSets", "list", "splits")
-# Text files that may lie among label files.
+# Text files that may lie among label files, unless a picture is called so.
 NO_LABELS = {"classes", *(alias for aliases in SPLITS.values() for alias in aliases)}
+FLAG = re.compile(r"\s+(-1|0|1)$")  # after a picture in lists of Pascal VOC
 SEARCH_DEPTH = 2  # folders between the one that was named and the set
 NUM_NAMED = 3  # files named in a message
 
@@ -63,11 +63,15 @@ class LabelKind:
         """Whether labels can lie in the folder of the pictures: suffixes tell them apart."""
         return not set(self.suffixes) & set(PICTURE_SUFFIXES)
 
-    def index(self, folder: Path) -> dict[str, str]:
+    def index(self, folder: Path, pictures: Container[str] = ()) -> dict[str, str]:
         """Label files by the stem of their picture."""
         found = index_files((str(folder),), self.suffixes)
         if self.fits_beside_pictures:
-            return {stem: path for stem, path in found.items() if stem.lower() not in NO_LABELS}
+            return {
+                stem: path
+                for stem, path in found.items()
+                if stem in pictures or stem.lower() not in NO_LABELS or not path.endswith(".txt")
+            }
         labels: dict[str, str] = {}
         for stem, path in found.items():
             ending = next((ending for ending in self.endings if stem.endswith(ending)), "")
@@ -86,6 +90,23 @@ class PairingRule:
 
     allow_missing: bool
     on_error: str
+
+    def report(self, what: str, missing: list[str], num_pictures: int) -> None:
+        """Say which pictures of a split have no label file, by the rule.
+
+        Raises:
+            FileNotFoundError: the rule admits none, or none of the pictures has one.
+        """
+        if not self.allow_missing:
+            report_missing(what, missing, self.on_error)
+            return
+        names = ", ".join(map(repr, missing[:NUM_NAMED]))
+        if len(missing) == num_pictures:
+            raise FileNotFoundError(
+                f"{what}, first {names}; expected some, and that of a picture without objects to "
+                "be missing or empty"
+            )
+        logger.warning(f"{what}, first {names}; read without objects")
 
 
 def split_of(name: str) -> str | None:
@@ -203,7 +224,7 @@ def _pair(
     split: str, images: Path, labels: Path | None, kind: LabelKind, rule: PairingRule
 ) -> list[DetectionRecord]:
     pictures = index_files((str(images),), PICTURE_SUFFIXES)
-    files = kind.index(labels) if labels else {}
+    files = kind.index(labels, pictures) if labels else {}
     if split == "test" and not files:  # unlabelled
         return [DetectionRecord(stem, path, None) for stem, path in pictures.items()]
     if labels is None:
@@ -217,11 +238,18 @@ def _pair(
             f"{', '.join(map(repr, left[:NUM_NAMED]))}"
         )
     missing = sorted(pictures.keys() - files.keys())
-    if missing and not rule.allow_missing:
+    if missing:
         what = f"{labels}: {len(missing)} of {len(pictures)} pictures have no label file"
-        report_missing(what, missing, rule.on_error)
+        rule.report(what, missing, len(pictures))
+    if not rule.allow_missing:
         pictures = {stem: path for stem, path in pictures.items() if stem in files}
     return [DetectionRecord(stem, path, files.get(stem)) for stem, path in pictures.items()]
+
+
+def _listed_stem(name: str, records: Container[str]) -> str:
+    """Stem that a line means: it may have a folder, and the flag of a list of Pascal VOC."""
+    stem = Path(name).name
+    return stem if stem in records else FLAG.sub("", stem)
 
 
 def _split_by_lists(
@@ -234,7 +262,7 @@ def _split_by_lists(
         file = next(filter(Path.is_file, paths), None)
         if file is None:
             continue
-        stems = [Path(name).name for name in read_image_list(file)]
+        stems = [_listed_stem(name, records) for name in read_image_list(file)]
         if missing := [stem for stem in stems if stem not in records]:
             raise AnnotationError(
                 f"{file}: {len(missing)} of {len(stems)} pictures are not there, first "

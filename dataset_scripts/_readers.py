@@ -19,6 +19,8 @@ from typing import Any, BinaryIO, NamedTuple
 
 from PIL import Image, UnidentifiedImageError
 
+from mtp_hf.dataset_scripts._files import PICTURE_SUFFIXES
+
 TEXT_HEADERS = ("imagesource:", "gsd:", "acquisition")
 DIFFICULTIES = (0, 1, 2)  # 2: cut by the border of a tile
 MAX_COORDINATE = 1e7  # pixels; no image is that large, and float32 still tells neighbours apart
@@ -94,7 +96,7 @@ def read_image_list(path: str | Path) -> list[str]:
     stems: dict[str, int] = {}
     for number, line in enumerate(read_text(path).splitlines(), start=1):
         stem = line.strip()
-        if stem.lower().endswith((".png", ".jpg", ".jpeg", ".tif")):
+        if stem.lower().endswith(PICTURE_SUFFIXES):
             stem = stem.rpartition(".")[0]
         if stem in stems:
             raise AnnotationError(

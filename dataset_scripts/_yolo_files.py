@@ -3,15 +3,16 @@
     data.yaml       path: .   train: images/train   val: images/val   names: [ship, harbor]
 
 `train`, `val` and `test` are a folder, a list of folders, or a text file that lists pictures; names
-are a list or a table. The label of `images/.../x.jpg` is `labels/.../x.txt`, that of a picture
-elsewhere lies beside it. `path` often belongs to another machine and paths often start with a
-wrong `../`, so the folder of the file itself is tried as well. Nothing outside the folder is read.
+are a list or a table. The label of `images/.../x.jpg` is `labels/.../x.txt`, else it lies beside
+the picture. `path` often belongs to another machine and paths often start with a wrong `../`, so
+the folder of the file itself is tried as well. Nothing outside the folder is read.
 Without such splits the folders are those of `_own_folders.py`.
 
 Source: dataset format of Ultralytics YOLO.
 """
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,16 +20,11 @@ from typing import Any
 
 import yaml
 
-from mtp_hf.dataset_scripts._detection_rows import DetectionRecord, describe_folder, report_missing
-from mtp_hf.dataset_scripts._files import index_files, walk_folders
+from mtp_hf.dataset_scripts._detection_rows import DetectionRecord, describe_folder
+from mtp_hf.dataset_scripts._files import PICTURE_SUFFIXES, index_files, walk_folders
 from mtp_hf.dataset_scripts._own_builder import read_class_file
-from mtp_hf.dataset_scripts._own_folders import (
-    PICTURE_SUFFIXES,
-    LabelKind,
-    PairingRule,
-    find_pictures,
-)
-from mtp_hf.dataset_scripts._readers import AnnotationError
+from mtp_hf.dataset_scripts._own_folders import LabelKind, PairingRule, find_pictures
+from mtp_hf.dataset_scripts._readers import AnnotationError, read_text
 
 KIND = LabelKind(("labels",), (".txt",))
 YAML_NAMES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
@@ -79,11 +75,7 @@ def find_yolo_class_names(root: Path, file: YoloFile | None) -> list[str]:
         return listed
     names, num_classes = file.content["names"], file.content.get("nc")
     if isinstance(names, dict):
-        if list(names) != list(range(len(names))):
-            raise AnnotationError(
-                f"{file.path}: names have the numbers {list(names)[:10]}; expected 0, 1, 2, ..."
-            )
-        names = list(names.values())
+        names = _names_by_number(names, file.path)
     if not isinstance(names, list):
         raise AnnotationError(f"{file.path}: names are {names!r}; expected a list or a table")
     for name in names:
@@ -96,6 +88,16 @@ def find_yolo_class_names(root: Path, file: YoloFile | None) -> list[str]:
         found = num_classes if isinstance(num_classes, int) else type(num_classes).__name__
         raise AnnotationError(f"{file.path}: nc is {found}, but there are {len(names)} names")
     return [str(name) for name in names]
+
+
+def _names_by_number(names: dict[Any, Any], path: Path) -> list[Any]:
+    """Names of a table in the order of its numbers, which may be written as words."""
+    numbers = {int(key): key for key in names if re.fullmatch(r"\d{1,9}", str(key))}
+    if sorted(numbers) != list(range(len(names))):
+        raise AnnotationError(
+            f"{path}: names have the numbers {list(names)[:10]}; expected 0, 1, 2, ..."
+        )
+    return [names[key] for _, key in sorted(numbers.items())]
 
 
 def find_yolo_pictures(
@@ -145,13 +147,13 @@ def _read_split(
                     "one file an id"
                 )
             pictures[image_id] = path
-    labels = {image_id: _label_of(path) for image_id, path in pictures.items()}
+    labels = {image_id: _label_of(path, root) for image_id, path in pictures.items()}
     missing = sorted(image_id for image_id, label in labels.items() if label is None)
-    is_unlabelled = split == "test" and len(missing) == len(labels)
-    if missing and not rule.allow_missing and not is_unlabelled:
+    if missing and not (split == "test" and len(missing) == len(labels)):
         what = f"{file.path}, {split}: {len(missing)} of {len(labels)} pictures have no label file"
-        report_missing(what, missing, rule.on_error)
-        pictures = {image_id: path for image_id, path in pictures.items() if labels[image_id]}
+        rule.report(what, missing, len(labels))
+        if not rule.allow_missing:
+            pictures = {image_id: path for image_id, path in pictures.items() if labels[image_id]}
     return [DetectionRecord(i, path, labels[i]) for i, path in sorted(pictures.items())]
 
 
@@ -181,11 +183,7 @@ def _pictures_at(place: Path, root: Path, file: YoloFile) -> Iterator[tuple[str,
             for path in index_files((folder,), PICTURE_SUFFIXES).values():
                 yield os.path.splitext(os.path.relpath(path, place))[0].replace(os.sep, "/"), path
         return
-    try:
-        lines = place.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise AnnotationError(f"{place}: not a text file ({error})") from None
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(read_text(place).splitlines(), start=1):
         if not line.strip():
             continue
         bases = (place.parent, root, file.path.parent)
@@ -198,10 +196,9 @@ def _pictures_at(place: Path, root: Path, file: YoloFile) -> Iterator[tuple[str,
         yield inside[0].stem, str(inside[0])
 
 
-def _label_of(picture: str) -> str | None:
-    folder, name = os.path.split(picture)
-    before, images, after = f"{folder}{os.sep}".rpartition(f"{os.sep}images{os.sep}")
-    if images:
-        folder = os.path.join(before, "labels", after)
-    label = os.path.join(folder, os.path.splitext(name)[0] + ".txt")
-    return label if os.path.isfile(label) else None
+def _label_of(picture: str, root: Path) -> str | None:
+    """Label in the folder `labels` that goes with the last `images` below the root, or beside."""
+    beside = Path(picture).with_suffix(".txt")
+    before, images, after = f"/{beside.relative_to(root).as_posix()}".rpartition("/images/")
+    places = [root / f"{before}/labels/{after}".removeprefix("/"), beside] if images else [beside]
+    return next((str(label) for label in places if label.is_file()), None)

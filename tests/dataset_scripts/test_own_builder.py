@@ -49,6 +49,12 @@ def test_a_class_file_that_is_no_text_is_named(tmp_path):
     assert read_class_file(tmp_path / "nowhere") is None
 
 
+@pytest.mark.parametrize("folder", ["", "labels/", "labels/train/", "train/labels/", "train/"])
+def test_a_class_file_may_lie_among_the_labels(tmp_path, folder):
+    write_text(tmp_path / f"{folder}classes.txt", "ship\nharbor\n")
+    assert read_class_file(tmp_path) == ["ship", "harbor"]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

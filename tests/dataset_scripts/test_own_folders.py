@@ -108,6 +108,40 @@ def test_a_picture_without_label_is_an_error_or_left_out_or_empty(root):
     assert find(root, allow_missing=True) == {"train": {"a": "labels/a.txt", "b": None}}
 
 
+def test_a_split_without_any_label_is_an_error_though_labels_may_be_missing(root):
+    write(root, "images/a.jpg", "labels/z.txt")
+    with pytest.raises(
+        FileNotFoundError, match="1 of 1 pictures have no label file, first 'a'; ex"
+    ):
+        find(root, allow_missing=True)
+
+
+@pytest.mark.parametrize("name", ["train", "test", "classes"])
+def test_a_picture_may_be_called_as_a_list_is(root, name):
+    write(root, f"images/{name}.jpg", f"labels/{name}.txt")
+    assert find(root) == {"train": {name: f"labels/{name}.txt"}}
+
+
+def test_a_label_that_is_no_text_file_is_never_taken_for_a_list(root):
+    write(root, "train.jpg", "train.xml")
+    assert find(root, LabelKind(("xml",), (".xml",))) == {"train": {"train": "train.xml"}}
+
+
+@pytest.mark.parametrize(
+    "line", ["a", "a.bmp", "a.webp", "a.TIFF", "a  1", "a -1", "./images/a.png"]
+)
+def test_a_line_of_a_list_may_have_a_suffix_a_folder_or_a_flag(root, line):
+    write(root, "images/a.png", "labels/a.txt")
+    write_text(root / "train.txt", f"{line}\n")
+    assert list(find(root)["train"]) == ["a"]
+
+
+def test_a_name_that_ends_like_a_flag_is_a_name(root):
+    write(root, "images/a 1.jpg", "labels/a 1.txt", "images/a.jpg", "labels/a.txt")
+    write_text(root / "train.txt", "a 1\n")
+    assert list(find(root)["train"]) == ["a 1"]
+
+
 def test_a_label_without_picture_is_told(root, caplog):
     write(root, "images/a.jpg", "labels/a.txt", "labels/z.txt")
     datasets.utils.logging.enable_propagation()

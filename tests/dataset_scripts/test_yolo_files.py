@@ -1,5 +1,8 @@
 """What a data.yaml says, and where its paths lead."""
 
+import logging
+
+import datasets
 import pytest
 import yaml
 
@@ -80,6 +83,40 @@ def test_labels_lie_beside_pictures_that_are_in_no_folder_images(root):
     assert pictures(root) == {"train": {"a": "east/a.txt"}}
 
 
+def test_labels_are_found_beside_pictures_in_a_folder_images(root):
+    write(root, train="images/train")
+    (root / "labels/train/a.txt").rename(root / "images/train/a.txt")
+    assert pictures(root)["train"] == {"a": "images/train/a.txt", "b": None}
+
+
+@pytest.mark.parametrize("folder", ["train", "images/train"])
+def test_a_folder_images_above_the_set_says_nothing_about_its_labels(tmp_path, folder):
+    root = (tmp_path / "images/mine").resolve()
+    write(root, train=folder)
+    write_picture(root / "train/a.png")
+    write_text(root / "train/a.txt", "")
+    label = "train/a.txt" if folder == "train" else "labels/train/a.txt"
+    assert pictures(root)["train"]["a"] == label
+
+
+@pytest.mark.parametrize("content", [{"train": "images/train"}, {}])
+def test_a_split_without_any_label_file_is_an_error(root, content):
+    write(root, **content)
+    (root / "labels/train/a.txt").unlink()
+    with pytest.raises(FileNotFoundError, match="2 of 2 pictures have no label file, first 'a', "):
+        pictures(root)
+
+
+@pytest.mark.parametrize("content", [{"train": "images/train"}, {}])
+def test_pictures_without_label_file_are_counted_in_a_warning(root, content, caplog):
+    write(root, **content)
+    datasets.utils.logging.enable_propagation()
+    with caplog.at_level(logging.WARNING):
+        pictures(root)
+    datasets.utils.logging.disable_propagation()
+    assert "1 of 2 pictures have no label file, first 'b'; read without objects" in caplog.text
+
+
 def test_missing_labels_are_an_error_if_asked_but_not_in_a_test_split(root):
     write(root, train="images/train", test="images/test")
     write_picture(root / "images/test/c.png")
@@ -132,8 +169,16 @@ def test_two_pictures_of_one_name_in_two_folders_are_an_error(root):
         pictures(root)
 
 
-@pytest.mark.parametrize("content", [["ship", "harbor"], {0: "ship", 1: "harbor"}])
-def test_names_are_a_list_or_a_table(root, content):
+@pytest.mark.parametrize(
+    "content",
+    [
+        ["ship", "harbor"],
+        {0: "ship", 1: "harbor"},
+        {1: "harbor", 0: "ship"},
+        {"0": "ship", "1": "harbor"},
+    ],
+)
+def test_names_are_a_list_or_a_table_in_any_order(root, content):
     write(root, names=content, nc=2)
     assert names(root) == ["ship", "harbor"]
 
@@ -142,6 +187,7 @@ def test_names_are_a_list_or_a_table(root, content):
     ("content", "message"),
     [
         ({"names": {1: "ship", 2: "harbor"}}, r"the numbers \[1, 2\]; expected 0, 1, 2"),
+        ({"names": {0: "ship", "0": "harbor"}}, r"the numbers \[0, '0'\]; expected 0, 1, 2"),
         ({"names": "ship"}, "names are 'ship'; expected a list or a table"),
         ({"names": ["ship"], "nc": 2}, "nc is 2, but there are 1 names"),
         ({"names": ["ship"], "nc": ["x"]}, "nc is list, but there are 1 names"),
@@ -159,7 +205,7 @@ def test_names_stand_in_classes_txt_where_no_yaml_has_them(root):
     write(root)
     with pytest.raises(FileNotFoundError, match=r"found 'data.yaml', 'images', 'labels'; expected"):
         names(root)
-    write_text(root / "labels/classes.txt", "ship\nharbor\n")
+    write_text(root / "labels/train/classes.txt", "ship\nharbor\n")
     assert names(root) == ["ship", "harbor"]
 
 
