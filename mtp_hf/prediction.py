@@ -56,7 +56,8 @@ def predict(
         image_post: The later one, of the same size.
         processor: Of the images; default: that which lies beside the weights.
         threshold: Detections with lower scores are left out.
-        window: Side in pixels of windows that a label map is made by; default: the whole image.
+        window: Side in pixels of windows that a label map is made by; default: as the network was
+            measured, `test_window` of its config, or else the whole image.
         stride: From one window to the next, needed with `window`.
 
     Returns:
@@ -81,11 +82,11 @@ def predict(
         raise ValueError(f"{name} takes {expected}")
     if (window is None) != (stride is None):
         raise ValueError(f"window {window} and stride {stride}: give both or none")
-    windows = {}
-    if window is not None:
-        if not reads_windows:
-            raise ValueError(f"{name} reads no windows: they belong to networks that label pixels")
-        windows = {"window": (window, window), "stride": (stride, stride)}
+    if window is not None and not reads_windows:
+        raise ValueError(f"{name} reads no windows: they belong to networks that label pixels")
+    if window is None and reads_windows:
+        window, stride = model.config.test_window, model.config.test_stride
+    windows = {} if window is None else {"window": (window,) * 2, "stride": (stride,) * 2}
     processor = processor or _processor_beside(model)
     images = [read_picture(each) for each in (image, image_post) if each is not None]
     pad = {} if kind == "ForImageClassification" else {"do_pad": True}

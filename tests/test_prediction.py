@@ -96,9 +96,9 @@ def test_windows_are_those_of_the_evaluation(tmp_path):
     windows = {"window": 112, "stride": 80, "transforms": {"image_size": None}}
     recipe, network, _ = make_finetuned(tmp_path, "semantic_segmentation", evaluation=windows)
     image = picture(200, 144)
-    found = mtp_hf.predict(tmp_path / "model", image, window=112, stride=80)
+    found = mtp_hf.predict(tmp_path / "model", image)  # the config has them
     _assert_same(found, evaluate_pictures(recipe, network, image))
-    whole = mtp_hf.predict(tmp_path / "model", image)
+    whole = mtp_hf.predict(tmp_path / "model", image, window=200, stride=200)
     assert not torch.equal(whole["semantic_map"], found["semantic_map"])
 
 

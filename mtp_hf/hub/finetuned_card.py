@@ -155,7 +155,7 @@ import mtp_hf
 from PIL import Image
 
 image = Image.new("RGB", (256, 256))  # yours
-found = mtp_hf.predict("{repo}", {images}{options})
+found = mtp_hf.predict("{repo}", {images})
 ```
 """
 PIPELINE = """\
@@ -185,11 +185,13 @@ def _usage(facts: FinetunedFacts, repo: str) -> str:
     """Examples with the package and without it; all run as they stand."""
     task = TASKS_ON_HUB[facts.task]
     images = "image, image" if facts.task == "change_detection" else "image"
-    options = ", window={}, stride={}".format(*facts.window) if facts.window else ""
-    with_package = PREDICT.format(repo=repo, images=images, options=options)
+    with_package = PREDICT.format(repo=repo, images=images)
     without = PIPELINE if task.pipeline else AUTO_CLASSES
     pair = " `image` twice stands for the images before and after." if "," in images else ""
     words = "With the package `mtp_hf`; its own code is used, whatever lies beside the weights:"
+    windows = ""
+    if facts.window:
+        windows = " It is made by windows of {} pixels every {}.".format(*facts.window)
     remark = ""
     if task.pipeline:
         remark = (
@@ -199,7 +201,7 @@ def _usage(facts: FinetunedFacts, repo: str) -> str:
         remark += ", on whole images instead of windows.\n\n" if facts.window else ".\n\n"
     return (
         f"{words}\n\n{with_package}\n"
-        f"`found` has {task.found}, in pixels of the image.{pair}\n\n{remark}"
+        f"`found` has {task.found}, in pixels of the image.{pair}{windows}\n\n{remark}"
         "Without the package, the code that lies beside the weights is used:\n\n"
         + without.format(repo=repo, images=images, pipeline=task.pipeline).rstrip()
     )

@@ -140,10 +140,10 @@ def test_the_start_the_classes_and_an_unfinished_run_are_told(made):
     assert f"```yaml\n{facts.recipe_yaml.rstrip()}\n```" in card
 
 
-def test_windows_of_the_recipe_are_in_the_example(made):
+def test_windows_of_the_recipe_are_told(made):
     _, facts = made["semantic_segmentation"]
     card = render_finetuned_card(dataclasses.replace(facts, window=(512, 384)), "x")
-    assert 'mtp_hf.predict("x", image, window=512, stride=384)' in card
+    assert "It is made by windows of 512 pixels every 384." in card
     assert "on whole images instead of windows" in card
 
 
