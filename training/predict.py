@@ -144,7 +144,7 @@ def list_sources(args: argparse.Namespace, recipe: FinetuneRecipe) -> list[Sourc
         others = count_other_files(args.images, args.output)
         if others:
             kinds = ", ".join(sorted(suffix or "no suffix" for suffix in others))
-            print(f"{others.total()} files are no images and left out ({kinds})")
+            print(f"left out as no images: {others.total()} files ({kinds})")
     check_stems(sources)
     return sources
 

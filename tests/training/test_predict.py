@@ -186,7 +186,7 @@ def test_files_that_are_no_images_are_told_and_folders_below_are_read(
     for _ in range(2):  # the second time with its own results among the images
         main([*map(str, given)])
         text = capsys.readouterr().out
-        assert "1 files are no images and left out (.txt)" in text
+        assert "left out as no images: 1 files (.txt)" in text
         assert "2 images predicted" in text
     assert [each["image_id"] for each in lines(out)] == ["sub/one", "two"]
 
