@@ -37,9 +37,20 @@ def box_name(found: Mapping[str, Any]) -> str:
     raise ValueError(f"expected detections with boxes or rotated_boxes, got {sorted(found)}")
 
 
+def _movable_box_name(found: Mapping[str, Any]) -> str:
+    """Return the kind of boxes of detections without masks, which would stay where they are."""
+    if "masks" in found:
+        raise ValueError("masks of detections are not moved or merged; leave them out")
+    return box_name(found)
+
+
 def shift_detections(found: Mapping[str, Tensor], x: float, y: float) -> Detections:
-    """Move detections by x pixels to the right and y pixels down."""
-    name = box_name(found)
+    """Move detections by x pixels to the right and y pixels down.
+
+    Raises:
+        ValueError: They have masks.
+    """
+    name = _movable_box_name(found)
     boxes = found[name].float()
     if name == "boxes":
         moved = boxes + boxes.new_tensor((x, y, x, y))
@@ -59,9 +70,9 @@ def flip_detections(
         direction: `horizontal` (left-right), `vertical` or `diagonal` (both).
 
     Raises:
-        ValueError: Another direction.
+        ValueError: Another direction, or detections with masks.
     """
-    name = box_name(found)
+    name = _movable_box_name(found)
     if name == "rotated_boxes":
         return {**found, name: flip_rotated_boxes(found[name], size, direction)}
     if direction not in ("horizontal", "vertical", "diagonal"):
@@ -89,8 +100,11 @@ def merge_detections(
 
     Returns:
         Best score first.
+
+    Raises:
+        ValueError: They have masks.
     """
-    name = box_name(parts[0])
+    name = _movable_box_name(parts[0])
     joined = {key: torch.cat([part[key] for part in parts]) for key in ("scores", "labels", name)}
     suppress = batched_nms if name == "boxes" else batched_rotated_nms
     boxes, scores = joined[name].float(), joined["scores"].float()

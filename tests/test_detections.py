@@ -130,6 +130,20 @@ def test_nothing_merged_is_nothing(make):
     }
 
 
+@pytest.mark.parametrize(
+    "move",
+    [
+        lambda found: shift_detections(found, 1, 2),
+        lambda found: flip_detections(found, SIZE, "vertical"),
+        lambda found: merge_detections([found], 0.5),
+    ],
+)
+def test_masks_are_not_left_behind(move):
+    found = upright([[1, 2, 3, 4]], [0.9], [0]) | {"masks": torch.zeros(1, *SIZE)}
+    with pytest.raises(ValueError, match="masks of detections are not moved or merged"):
+        move(found)
+
+
 def test_what_has_no_boxes_is_refused():
     with pytest.raises(ValueError, match=r"\['scores'\]"):
         box_name({"scores": torch.zeros(0)})

@@ -109,7 +109,7 @@ TASKS: dict[str, Task] = {
         train_transforms=detection_train_transforms,
         eval_transforms=detection_eval_transforms,
         predict=predict_objects,
-        annotations=("boxes", "class_labels"),
+        annotations=("boxes", "class_labels", "iscrowd", "area"),
         label_column="objects",
         min_side=32,
     ),

@@ -9,7 +9,7 @@ Source: MTP training pipeline (spec 2.9) and the operators it borrows (spec 7.9)
 
 import math
 from collections.abc import Callable, Sequence
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from mtp_hf.modeling.ops_rotated_boxes import polygons_to_rotated_boxes
 # Keys of a sample that move together: pictures, and maps that label their pixels.
 PICTURES = ("image", "image_post")
 LABEL_MAPS = ("semantic_labels", "change_labels")
+_HORIZONTAL = ("boxes", "class_labels", "iscrowd", "area")
 _ROTATED = ("polygons", "rotated_class_labels", "rotated_difficult")
 
 
@@ -128,12 +129,10 @@ def pad_to(maps: Tensor, size: tuple[int, int], value: float) -> Tensor:
 
 def select_instances(sample: RawSample, keep: Tensor) -> RawSample:
     """Keep the horizontal objects where the bool vector `keep` (N,) is true, in all lists."""
-    sample = {**sample}
-    sample["boxes"] = sample["boxes"][keep]
-    sample["class_labels"] = sample["class_labels"][keep]
+    kept: Any = {key: sample[key][keep] for key in _HORIZONTAL if key in sample}  # type: ignore
     if "instance_masks" in sample:
-        sample["instance_masks"] = select_masks(sample["instance_masks"], keep)
-    return sample
+        kept["instance_masks"] = select_masks(sample["instance_masks"], keep)
+    return cast(RawSample, {**sample, **kept})
 
 
 def select_rotated(sample: RawSample, keep: Tensor) -> RawSample:
@@ -152,6 +151,21 @@ def select_centered(sample: RawSample) -> RawSample:
     return select_rotated(sample, inside)
 
 
+def check_map_sizes(sample: RawSample) -> None:
+    """Check that label maps have the size of the picture, which moves them.
+
+    Raises:
+        ValueError: A map of another size, as `resize_pictures` leaves it.
+    """
+    size = tuple(sample["image"].shape[1:])
+    for key in LABEL_MAPS:
+        if key in sample and tuple(sample[key].shape) != size:  # type: ignore[literal-required]
+            raise ValueError(
+                f"{key} is {tuple(sample[key].shape)}, the image {size}: "  # type: ignore
+                "resize pictures alone after everything that moves them"
+            )
+
+
 def count_dropped(sample: RawSample, reason: str, number: int) -> RawSample:
     """Add to the count of dropped annotations."""
     dropped = dict(sample.get("dropped", {}))
@@ -166,6 +180,7 @@ def _nearest(old: int, new: int) -> np.ndarray:
 
 def _take(sample: RawSample, rows: np.ndarray, cols: np.ndarray) -> RawSample:
     """Copy the dict with rows and columns chosen from masks and label maps."""
+    check_map_sizes(sample)
     sample = {**sample}
     for key in LABEL_MAPS:
         if key in sample:

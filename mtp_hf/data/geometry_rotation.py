@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mtp_hf.data.geometry import LABEL_MAPS, PICTURES, select_centered
+from mtp_hf.data.geometry import LABEL_MAPS, PICTURES, check_map_sizes, select_centered
 from mtp_hf.data.masks import decode_map
 from mtp_hf.data.schema import IGNORE_LABEL, RawSample
 
@@ -28,8 +28,10 @@ def rotate(sample: RawSample, angle_deg: float) -> RawSample:
     and 255 around. Rotated objects stay, never clipped, if their centre is still in the image.
 
     Raises:
-        ValueError: The sample has horizontal boxes, which a rotation does not keep horizontal.
+        ValueError: The sample has horizontal boxes, which a rotation does not keep horizontal, or
+            a label map of another size than the picture.
     """
+    check_map_sizes(sample)
     turned = _without_boxes(sample)
     height, width = sample["image"].shape[1:]
     turns, rest = divmod(angle_deg, 90.0)

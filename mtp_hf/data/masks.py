@@ -28,6 +28,11 @@ class MapView:
         self.rows = rows
         self.cols = cols
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape (H, W) of the visible pixels."""
+        return len(self.rows), len(self.cols)
+
     def take(self, rows: np.ndarray, cols: np.ndarray) -> "MapView":
         """Choose rows (H',) and columns (W',) of the visible ones."""
         return MapView(self.source, self.rows[rows], self.cols[cols])

@@ -31,7 +31,7 @@ class PhotometricDistortion:
         brightness: Largest shift, in gray levels.
         contrast: Range of the factor.
         saturation: Range of the factor.
-        hue: Largest shift h, in half degrees; whole numbers are drawn from [-h, h).
+        hue: Largest shift h, in half degrees; whole numbers are drawn from [-h, h), 0 for none.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class PhotometricDistortion:
         brightness = float(rng.uniform(-self.brightness, self.brightness))
         contrast = float(rng.uniform(*self.contrast))
         saturation = float(rng.uniform(*self.saturation))
-        hue = int(rng.integers(-self.hue, self.hue))
+        hue = int(rng.integers(-self.hue, self.hue)) if self.hue else 0
         return distort(
             image,
             brightness=brightness if use[0] else 0.0,

@@ -8,6 +8,7 @@ Source: MTP pretraining loaders (spec 2.8), loaders of the finetuning (spec 3).
 """
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,10 +19,9 @@ from pycocotools import mask as coco_mask
 from torch import Tensor
 
 from mtp_hf.data.masks import RleMasks
+from mtp_hf.data.object_lists import class_labels, label_range, object_lists, truth_values
 from mtp_hf.data.schema import IGNORE_LABEL, TASKS, RawSample
 
-# Shortest side of a horizontal box that is trained on, in pixels (mmdetection's COCO loader).
-_MIN_BOX_SIDE = 1.0
 # 8-bit modes whose conversion to RGB loses nothing but transparency.
 _RGB_MODES = ("RGB", "RGBA", "RGBX", "L", "LA", "P", "1")
 _UNLABELLED = 255
@@ -76,46 +76,44 @@ def classification_row_to_sample(
     if labelled:
         label = _column(row, "label")
         if label < 0 or (num_classes is not None and label >= num_classes):
-            raise ValueError(f"label is {label}, expected {_range(num_classes)}")
+            raise ValueError(f"label is {label}, expected {label_range(num_classes)}")
         sample["label"] = torch.tensor(label, dtype=torch.int64)
     return sample
 
 
 def detection_row_to_sample(
-    row: Mapping[str, Any], dataset: str, num_classes: int | None = None, drop_empty: bool = True
+    row: Mapping[str, Any], dataset: str, num_classes: int | None = None
 ) -> RawSample:
     """Turn one row with horizontal boxes into a raw sample; boxes may leave the image.
 
-    Crowds are left out, counted as `crowd`.
+    Nothing is left out: the evaluation needs crowds and boxes of any size, the transforms of
+    training drop them (`DropUntrainable`).
 
     Args:
-        row: Dataset row with `objects`.
+        row: Dataset row with `objects`; without `iscrowd` there are no crowds, without `area` the
+            areas are those of the boxes.
         dataset: Name that the sample carries.
         num_classes: K, to check the labels.
-        drop_empty: Leave out boxes with a side below one pixel or without a part in the image,
-            counted as `empty_boxes`, as the original does in training.
 
     Raises:
-        ValueError: Label outside 0..K-1, non-finite box or negative side.
+        ValueError: Label outside 0..K-1, non-finite box, negative side, or lists of objects that
+            are missing or of different lengths.
     """
     sample = _picture(row, dataset)
-    height, width = sample["orig_size"]
-    objects = _column(row, "objects")
+    objects = object_lists(_column(row, "objects"), ("bbox", "category"), ("iscrowd", "area"))
     boxes = torch.tensor(objects["bbox"], dtype=torch.float32).reshape(-1, 4)
     bad = ~boxes.isfinite().all(dim=1) | (boxes[:, 2:] < 0).any(dim=1)
     if bad.any():
         raise ValueError(f"objects.bbox holds {boxes[bad][0].tolist()}, expected x, y, w >= 0, h")
-    sides = boxes[:, 2:].clone()
+    areas = [
+        math.nan if each is None else each for each in objects.get("area", [None] * len(boxes))
+    ]
+    area = torch.tensor(areas, dtype=torch.float32)
+    sample["area"] = torch.where(area.isnan(), boxes[:, 2:].prod(dim=1), area)
     boxes[:, 2:] += boxes[:, :2]  # x y w h -> x1 y1 x2 y2
-    limit = torch.tensor([width, height, width, height], dtype=torch.float32)
-    visible = torch.minimum(boxes.clamp(min=0), limit)
-    empty = (sides < _MIN_BOX_SIDE).any(dim=1) | (visible[:, 2:] <= visible[:, :2]).any(dim=1)
-    crowd = torch.tensor(objects.get("iscrowd") or [False] * len(boxes), dtype=torch.bool)
-    empty &= ~crowd & drop_empty
-    labels = _labels(objects["category"], num_classes, "objects.category")
-    keep = ~(empty | crowd)
-    sample["boxes"], sample["class_labels"] = boxes[keep], labels[keep]
-    sample["dropped"] = {"empty_boxes": int(empty.sum()), "crowd": int(crowd.sum())}
+    sample["boxes"] = boxes
+    sample["class_labels"] = class_labels(objects["category"], num_classes, "objects.category")
+    sample["iscrowd"] = truth_values(objects.get("iscrowd"), len(boxes))
     return sample
 
 
@@ -128,7 +126,8 @@ def oriented_row_to_sample(
     difficulty is never reached; `rotated_difficult` lets the evaluation ignore them.
 
     Raises:
-        ValueError: Label outside 0..K-1, or a corner that is not a finite number.
+        ValueError: Label outside 0..K-1, a corner that is not a finite number, or lists of objects
+            that are missing or of different lengths.
     """
     sample = _picture(row, dataset)
     sample.update(read_oriented_objects(row, num_classes))
@@ -141,12 +140,14 @@ def read_oriented_objects(row: Mapping[str, Any], num_classes: int | None = None
     Raises:
         ValueError: As `oriented_row_to_sample`.
     """
-    objects = _column(row, "objects")
+    objects = object_lists(_column(row, "objects"), ("polygon", "category"), ("difficult",))
     found = _rotated_objects(objects, num_classes, "objects")
     bad = ~found["polygons"].isfinite().all(dim=1)
     if bad.any():
         raise ValueError(f"objects.polygon holds {found['polygons'][bad][0].tolist()}")
-    found["rotated_difficult"] = torch.tensor(objects["difficult"], dtype=torch.int64)
+    found["rotated_difficult"] = torch.tensor(
+        objects.get("difficult", [0] * len(found["polygons"])), dtype=torch.int64
+    )
     return found
 
 
@@ -289,12 +290,13 @@ def _instances(
     objects: Mapping[str, Any], size: tuple[int, int], num_classes: int | None
 ) -> RawSample:
     """Read coded masks and take the boxes from them; empty and crowd objects are counted."""
+    objects = object_lists(objects, ("segmentation", "category"), ("iscrowd",))
     codes = objects["segmentation"]
     wrong = [code["size"] for code in codes if tuple(code["size"]) != size]
     if wrong:
         raise ValueError(f"a mask is coded for size {wrong[0]}, the image is {size}")
-    labels = _labels(objects["category"], num_classes, "objects.category")
-    crowd = np.asarray(objects.get("iscrowd") or [False] * len(codes), dtype=bool)
+    labels = class_labels(objects["category"], num_classes, "objects.category")
+    crowd = truth_values(objects.get("iscrowd"), len(codes)).numpy()
     boxes = np.zeros((0, 4))
     if len(codes):
         boxes = coco_mask.toBbox(list(codes))
@@ -317,18 +319,7 @@ def _rotated_objects(
     Kept: `difficult` of pretraining files is not looked at, as its column holds the class number
     and the original's threshold of 100 is never reached (spec 2.8).
     """
+    objects = object_lists(objects, ("polygon", "category"))
     polygons = torch.tensor(objects["polygon"], dtype=torch.float32).reshape(-1, 8)
-    labels = _labels(objects["category"], num_classes, f"{field}.category")
+    labels = class_labels(objects["category"], num_classes, f"{field}.category")
     return RawSample(polygons=polygons, rotated_class_labels=labels)
-
-
-def _labels(values: Sequence[int], num_classes: int | None, field: str) -> Tensor:
-    labels = torch.tensor(values, dtype=torch.int64)
-    if len(labels) and (labels.min() < 0 or (num_classes and labels.max() >= num_classes)):
-        found = labels.unique().tolist()
-        raise ValueError(f"{field} holds {found}, expected {_range(num_classes)}")
-    return labels
-
-
-def _range(num_classes: int | None) -> str:
-    return f"0..{num_classes - 1}" if num_classes else "no negative number"

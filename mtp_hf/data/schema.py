@@ -37,6 +37,8 @@ class RawSample(TypedDict, total=False):
     label: Tensor  # () int64, 0..K-1, the scene
     boxes: Tensor  # (N, 4) float32, x1 y1 x2 y2
     class_labels: Tensor  # (N,) int64, 0..K-1
+    iscrowd: Tensor  # (N,) bool, regions of many objects, which are not trained on
+    area: Tensor  # (N,) float32, as annotated: square pixels of the image as stored
     instance_masks: Tensor | RleMasks  # (N, H, W) bool, or coded
     polygons: Tensor  # (M, 8) float32, x1 y1 .. x4 y4 in annotated corner order
     rotated_class_labels: Tensor  # (M,) int64, 0..K-1
@@ -61,6 +63,8 @@ class Sample(TypedDict, total=False):
     label: Tensor  # () int64, 0..K-1, the scene
     boxes: Tensor  # (N, 4) float32, x1 y1 x2 y2
     class_labels: Tensor  # (N,) int64, 0..K-1
+    iscrowd: Tensor  # (N,) bool
+    area: Tensor  # (N,) float32, square pixels of the image as stored
     instance_masks: Tensor  # (N, H, W) bool
     rotated_boxes: Tensor  # (M, 5) float32, cx cy w h angle (radians, clockwise on screen, le90)
     rotated_class_labels: Tensor  # (M,) int64, 0..K-1
@@ -92,6 +96,8 @@ _TENSORS: dict[str, tuple[torch.dtype, tuple[int | str, ...]]] = {
     "label": (torch.int64, ()),
     "boxes": (torch.float32, ("N", 4)),
     "class_labels": (torch.int64, ("N",)),
+    "iscrowd": (torch.bool, ("N",)),
+    "area": (torch.float32, ("N",)),
     "instance_masks": (torch.bool, ("N", "H", "W")),
     "rotated_boxes": (torch.float32, ("M", 5)),
     "rotated_class_labels": (torch.int64, ("M",)),

@@ -14,6 +14,7 @@ import numpy as np
 from mtp_hf.data.geometry import (
     LABEL_MAPS,
     PICTURES,
+    check_map_sizes,
     count_dropped,
     crop,
     flip,
@@ -30,6 +31,7 @@ from mtp_hf.data.schema import IGNORE_LABEL, RawSample, Sample
 from mtp_hf.modeling.ops_rotated_boxes import polygons_to_rotated_boxes
 
 _MAX_WINDOW_DRAWS = 10
+_FLIPS = ("horizontal", "vertical", "diagonal")
 
 Transform = Callable[[Any, np.random.Generator], Any]
 
@@ -77,14 +79,15 @@ class RandomFlip:
     Args:
         probability: Of a flip of any kind.
         directions: The kinds, equally likely.
+
+    Raises:
+        ValueError: A probability outside 0..1, or no or an unknown direction.
     """
 
-    def __init__(
-        self,
-        probability: float = 0.75,
-        directions: Sequence[str] = ("horizontal", "vertical", "diagonal"),
-    ) -> None:
+    def __init__(self, probability: float = 0.75, directions: Sequence[str] = _FLIPS) -> None:
         self.probability = check_probability("flip", probability)
+        if not directions or not set(directions) <= set(_FLIPS):
+            raise ValueError(f"flip directions {list(directions)}, expected some of {_FLIPS}")
         self.directions = tuple(directions)
 
     def __call__(self, sample: RawSample, rng: np.random.Generator) -> RawSample:
@@ -158,6 +161,7 @@ class RandomCrop:
 
     def __call__(self, sample: RawSample, rng: np.random.Generator) -> RawSample:
         """Draw the window's place and cut."""
+        check_map_sizes(sample)
         height, width = sample["image"].shape[1:]
         is_choice = self.max_class_ratio is not None and max(height, width) > self.size
         for _ in range(_MAX_WINDOW_DRAWS if is_choice else 0):

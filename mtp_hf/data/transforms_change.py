@@ -61,6 +61,8 @@ class ExchangeDates:
 
     def __call__(self, sample: RawSample, rng: np.random.Generator) -> RawSample:
         """Draw and exchange."""
+        if "image_post" not in sample:
+            raise ValueError("the sample has no image_post to exchange its image with")
         if rng.random() >= self.probability:
             return sample
         return {**sample, "image": sample["image_post"], "image_post": sample["image"]}

@@ -62,16 +62,16 @@ class RandAugment:
         magnitude_std: Standard deviation of the strength.
 
     Raises:
-        ValueError: The magnitude is not in 0..10.
+        ValueError: The magnitude is not a whole number in 0..10.
     """
 
     def __init__(
         self, num_operations: int = 2, magnitude: int = 9, magnitude_std: float = 0.5
     ) -> None:
-        if not 0 <= magnitude <= 10:
-            raise ValueError(f"magnitude {magnitude} of RandAugment is not in 0..10")
+        if magnitude not in range(11):
+            raise ValueError(f"magnitude {magnitude} of RandAugment is no whole number in 0..10")
         self.transform = rand_augment_transform(
-            f"rand-m{magnitude}-n{num_operations}-mstd{magnitude_std}-inc1",
+            f"rand-m{int(magnitude)}-n{num_operations}-mstd{magnitude_std}-inc1",
             {
                 "img_mean": tuple(round(level) for level in IMAGE_MEAN),
                 "interpolation": Image.Resampling.BICUBIC,

@@ -4,10 +4,12 @@ Source: pipelines of the original's horizontal (spec 3.2) and rotated detection 
 """
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import torch
 
+from mtp_hf.data.geometry import count_dropped, select_instances
 from mtp_hf.data.geometry_rotation import rotate
 from mtp_hf.data.schema import RawSample
 from mtp_hf.data.transforms import (
@@ -21,6 +23,34 @@ from mtp_hf.data.transforms import (
 )
 
 _QUARTERS_DEG = (90.0, 180.0, -90.0, -180.0)
+# Shortest side of a horizontal box that is trained on, in pixels (mmdetection's COCO loader).
+_MIN_BOX_SIDE = 1.0
+_ROUNDING = 1e-3  # of a side between two corners that are float32
+
+
+class DropUntrainable:
+    """Drop horizontal objects that are measured with but not trained on.
+
+    These are crowds, counted as `crowd`, and boxes with a side below one pixel or without a part
+    in the image, counted as `empty_boxes`. Of the objects left `iscrowd` and `area` are not needed.
+
+    Source: the COCO loader of mmdetection 3.1 (spec 3.2).
+    """
+
+    def __call__(self, sample: RawSample, rng: np.random.Generator) -> RawSample:
+        """Drop them, in pixels of the image as stored; no randomness."""
+        boxes = sample["boxes"]
+        height, width = sample["image"].shape[1:]
+        limit = torch.tensor([width, height, width, height], dtype=torch.float32)
+        visible = torch.minimum(boxes.clamp(min=0), limit)
+        short = (boxes[:, 2:] - boxes[:, :2] < _MIN_BOX_SIDE - _ROUNDING).any(dim=1)
+        empty = short | (visible[:, 2:] <= visible[:, :2]).any(dim=1)
+        crowd = sample.get("iscrowd", torch.zeros(len(boxes), dtype=torch.bool))
+        sample = count_dropped(sample, "empty_boxes", int((empty & ~crowd).sum()))
+        sample = count_dropped(sample, "crowd", int(crowd.sum()))
+        kept = select_instances(sample, ~(empty | crowd))
+        left = {key: value for key, value in kept.items() if key not in ("iscrowd", "area")}
+        return cast(RawSample, left)
 
 
 class RandomRotate:
@@ -47,19 +77,21 @@ class RandomRotate:
         """Draw an angle and turn."""
         if rng.random() >= self.probability:
             return sample
-        if torch.isin(sample["rotated_class_labels"], self.quarter_turn_labels).any():
+        labels = sample.get("rotated_class_labels", torch.zeros(0, dtype=torch.int64))
+        if torch.isin(labels, self.quarter_turn_labels).any():
             return rotate(sample, _QUARTERS_DEG[rng.integers(len(_QUARTERS_DEG))])
         return rotate(sample, float(rng.uniform(-self.max_angle_deg, self.max_angle_deg)))
 
 
 def detection_train_transforms(image_size: int = 800, flip_probability: float = 0.5) -> Compose:
-    """Training transforms of horizontal detection.
+    """Training transforms of horizontal detection; crowds and empty boxes are dropped.
 
     Args:
         image_size: Long side in pixels: 800 for DIOR, 416 for xView.
         flip_probability: Of a horizontal flip.
     """
-    return Compose([Resize(image_size), RandomFlip(flip_probability, ["horizontal"]), finalize])
+    flip = RandomFlip(flip_probability, ["horizontal"])
+    return Compose([DropUntrainable(), Resize(image_size), flip, finalize])
 
 
 def detection_eval_transforms(image_size: int = 800) -> Compose:

@@ -197,6 +197,32 @@ def test_resizing_only_the_pictures_leaves_annotations():
         assert out[key] is sample[key]
 
 
+@pytest.mark.parametrize("side", [4, 9])
+@pytest.mark.parametrize(
+    "move",
+    [
+        lambda sample: flip(sample, "horizontal"),
+        lambda sample: resize(sample, 12),
+        lambda sample: crop(sample, 0, 0, (2, 2)),
+    ],
+)
+def test_a_map_of_another_size_than_the_picture_is_not_moved(move, side):
+    image, labels = torch.zeros(3, 6, 6, dtype=torch.uint8), torch.zeros(side, side)
+    with pytest.raises(ValueError, match=rf"semantic_labels is \({side}, {side}\), the image"):
+        move({"image": image, "semantic_labels": labels})
+
+
+def test_crowds_and_areas_go_with_their_objects():
+    sample = {
+        "boxes": torch.tensor([[0.0, 0, 2, 2], [1, 1, 5, 5]]),
+        "class_labels": torch.tensor([4, 5]),
+        "iscrowd": torch.tensor([False, True]),
+        "area": torch.tensor([4.0, 9.0]),
+    }
+    kept = select_instances(sample, torch.tensor([False, True]))
+    assert (kept["iscrowd"].tolist(), kept["area"].tolist()) == ([True], [9.0])
+
+
 def test_difficult_flags_go_with_their_objects():
     sample = {
         "image": torch.zeros(3, 20, 20, dtype=torch.uint8),

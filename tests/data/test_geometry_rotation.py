@@ -165,3 +165,9 @@ def test_what_cannot_be_turned_is_an_error():
             turn()
     with pytest.raises(ValueError, match="polygons"):
         turn_quarters({"image": _noise(4, 4), "polygons": torch.zeros(0, 8)}, 1)
+
+
+def test_a_map_of_another_size_than_the_picture_is_not_rotated():
+    labels = torch.zeros(8, 8, dtype=torch.uint8)
+    with pytest.raises(ValueError, match=r"change_labels is \(8, 8\), the image \(4, 4\)"):
+        rotate({"image": _noise(4, 4), "change_labels": labels}, 5.0)

@@ -162,3 +162,8 @@ def test_areas_count_pixels():
     masks = torch.from_numpy(_random_masks(5))
     assert torch.equal(mask_areas(masks), masks.flatten(1).sum(1))
     assert mask_areas(masks[:0]).shape == (0,)
+
+
+def test_a_view_has_the_shape_of_its_visible_pixels():
+    view = MapView(torch.zeros(5, 7), np.arange(2), np.arange(3))
+    assert view.shape == tuple(view.decode().shape) == (2, 3)

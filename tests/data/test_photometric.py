@@ -145,3 +145,11 @@ def test_the_pictures_of_a_pair_have_draws_of_their_own():
         assert torch.equal(pair["image"], alone["image"])  # the first date draws first
         differ += not torch.equal(pair["image"], pair["image_post"])
     assert differ >= 6  # equal only where every coin of both says no
+
+
+def test_hue_can_be_left_alone():
+    image = torch.full((3, 2, 2), 100, dtype=torch.uint8)
+    distortion = PhotometricDistortion(0.0, (1.0, 1.0), (1.0, 1.0), 0)
+    for seed in range(10):
+        sample = distortion({"image": image}, np.random.default_rng(seed))
+        assert torch.equal(sample["image"], image)

@@ -207,15 +207,39 @@ def test_boxes_become_two_corners_and_are_not_clipped():
     assert sample["class_labels"].tolist() == [0, 1]
 
 
-def test_boxes_that_cannot_be_trained_on_are_dropped_and_counted_by_choice():
-    row = _boxes([0, 0, 0.9, 3], [6, 0, 2, 2], [-3, 0, 3, 2], [0, 0, 1, 1], [1, 1, 2, 2],
-                 crowd=[False] * 4 + [True])  # fmt: skip
-    sample = detection_row_to_sample(row, "dior")
-    assert sample["class_labels"].tolist() == [3]
-    assert sample["dropped"] == {"empty_boxes": 3, "crowd": 1}
-    whole = detection_row_to_sample(row, "dior", drop_empty=False)
-    assert whole["class_labels"].tolist() == [0, 1, 2, 3]
-    assert whole["dropped"] == {"empty_boxes": 0, "crowd": 1}
+def test_crowds_and_boxes_of_any_size_are_read():
+    row = _boxes([0, 0, 0.9, 3], [6, 0, 2, 2], [1, 1, 2, 2], crowd=[False, False, True])
+    sample = _checked(detection_row_to_sample(row, "dior"))
+    assert sample["class_labels"].tolist() == [0, 1, 2]
+    assert sample["iscrowd"].tolist() == [False, False, True]
+
+
+@pytest.mark.parametrize("crowd", [None, [None, None]])
+def test_without_crowds_there_is_none(crowd):
+    sample = detection_row_to_sample(_boxes([0, 0, 1, 1], [0, 0, 2, 2], crowd=crowd), "dior")
+    assert sample["iscrowd"].tolist() == [False, False]
+
+
+def test_areas_are_those_annotated_or_else_of_the_boxes():
+    row = _boxes([0, 0, 2, 3], [0, 0, 2, 2])
+    assert detection_row_to_sample(row, "dior")["area"].tolist() == [6.0, 4.0]
+    row["objects"]["area"] = [5.0, None]
+    assert detection_row_to_sample(row, "dior")["area"].tolist() == [5.0, 4.0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"category": [0]}, r"different lengths: {'bbox': 2, 'category': 1}"),
+        ({"area": [1.0]}, r"different lengths: {'bbox': 2, 'category': 2, 'area': 1}"),
+        ({"bbox": None}, "the objects have no bbox"),
+    ],
+)
+def test_lists_of_boxes_that_do_not_fit_are_errors(changes, message):
+    row = _boxes([0, 0, 2, 3], [0, 0, 2, 2])
+    row["objects"] |= changes
+    with pytest.raises(ValueError, match=message):
+        detection_row_to_sample(row, "dior")
 
 
 def test_a_row_without_boxes_has_zero_boxes():
@@ -262,6 +286,20 @@ def test_oriented_row_keeps_corners_difficulty_and_the_place_of_the_tile():
 def test_corners_that_are_no_numbers_are_errors():
     with pytest.raises(ValueError, match="objects.polygon holds .*inf"):
         oriented_row_to_sample(_polygons([0.0, 1, float("inf"), 1, 5, 3, 0, 3]), "dota")
+
+
+def test_polygons_without_difficulty_are_not_difficult():
+    row = _polygons([0.0, 1, 5, 1, 5, 3, 0, 3])
+    del row["objects"]["difficult"]
+    assert oriented_row_to_sample(row, "dota")["rotated_difficult"].tolist() == [0]
+
+
+@pytest.mark.parametrize("name", ["category", "difficult"])
+def test_lists_of_polygons_of_different_lengths_are_errors(name):
+    row = _polygons([0.0, 1, 5, 1, 5, 3, 0, 3])
+    row["objects"][name] = [0, 0]
+    with pytest.raises(ValueError, match="the lists of objects have different lengths"):
+        oriented_row_to_sample(row, "dota")
 
 
 def test_semantic_maps_stay_as_stored():

@@ -92,6 +92,12 @@ def test_flip_probability_zero_and_one_are_certain():
         RandomFlip(1.5)
 
 
+@pytest.mark.parametrize("directions", [[], ["diag"], ["horizontal", "up"]])
+def test_directions_that_are_none_are_refused_at_once(directions):
+    with pytest.raises(ValueError, match="flip directions"):
+        RandomFlip(0.5, directions)
+
+
 def test_flips_can_be_of_one_kind():
     sample = _image()
     sample["image"][:, 0, 0] = 1

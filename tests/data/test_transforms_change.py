@@ -154,3 +154,8 @@ def test_eval_changes_nothing(draw_patches):
 def test_the_published_steps():
     names = [type(step).__name__ for step in change_train_transforms().transforms[:-1]]
     assert names == ["RandomTurn", "RandomCrop", "ExchangeDates", "PhotometricDistortion"]
+
+
+def test_one_date_alone_cannot_be_exchanged():
+    with pytest.raises(ValueError, match="no image_post"):
+        ExchangeDates(0.0)({"image": torch.zeros(3, 4, 4)}, np.random.default_rng(0))

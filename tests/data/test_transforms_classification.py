@@ -207,3 +207,13 @@ def test_the_strongest_distortion_keeps_a_bit():
     strongest = RandAugment(num_operations=2, magnitude=10, magnitude_std=5.0)
     for seed in range(300):  # posterizing is one of fifteen
         assert strongest(sample, np.random.default_rng(seed))["image"].shape == (3, 8, 8)
+
+
+@pytest.mark.parametrize("magnitude", [9.5, 10.5, -1])
+def test_magnitudes_between_whole_numbers_are_refused(magnitude):
+    with pytest.raises(ValueError, match=f"magnitude {magnitude} .* no whole number in 0..10"):
+        RandAugment(magnitude=magnitude)
+
+
+def test_a_whole_magnitude_may_be_written_with_a_dot():
+    assert {op.magnitude for op in RandAugment(magnitude=9.0).transform.ops} == {9}

@@ -3,11 +3,13 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from mtp_hf.data.collate import Collate
 from mtp_hf.data.samples import detection_row_to_sample, oriented_row_to_sample
 from mtp_hf.data.schema import check_sample
 from mtp_hf.data.transforms_detection import (
+    DropUntrainable,
     RandomRotate,
     detection_eval_transforms,
     detection_train_transforms,
@@ -159,6 +161,36 @@ def test_degenerate_polygons_are_dropped_by_choice(draw_scene):
         assert 1 not in out["rotated_class_labels"].tolist()
         assert "degenerate_polygons" not in make(96)(raw, RNG)["dropped"]
     assert len(rotated_eval_transforms(96)(raw, RNG)["rotated_boxes"]) == 4
+
+
+BOXES = [[0, 0, 0.9, 3], [6, 0, 2, 2], [-3, 0, 3, 2], [0.3, 0.3, 1, 1], [1, 1, 2, 2]]
+
+
+@pytest.fixture
+def picky_sample():
+    """Five boxes in 4 x 6 pixels: short, beside the image twice, of one pixel, a crowd."""
+    objects = {"bbox": BOXES, "category": [*range(5)], "iscrowd": [False] * 4 + [True]}
+    row = {"image_id": "a", "image": Image.new("RGB", (6, 4)), "objects": objects}
+    return read_boxes(row)
+
+
+def test_crowds_and_empty_boxes_are_not_trained_on(picky_sample):
+    out = DropUntrainable()(picky_sample, RNG)
+    assert out["class_labels"].tolist() == [3]
+    assert out["dropped"] == {"empty_boxes": 3, "crowd": 1}
+    assert not {"iscrowd", "area"} & set(out)
+
+
+def test_training_drops_what_evaluation_keeps(picky_sample):
+    assert len(detection_train_transforms(96)(picky_sample, RNG)["boxes"]) == 1
+    out = detection_eval_transforms(96)(picky_sample, RNG)
+    check_sample(out, num_classes=6)
+    assert out["iscrowd"].tolist() == [False] * 4 + [True]
+
+
+def test_a_rotation_needs_no_objects():
+    sample = {"image": torch.full((3, 20, 20), 9, dtype=torch.uint8)}
+    assert RandomRotate(1.0)(sample, np.random.default_rng(3))["image"].shape == (3, 20, 20)
 
 
 def test_rotated_eval_draws_nothing_and_keeps_difficult(draw_scene):
