@@ -4,6 +4,9 @@ Coordinates are longitude and latitude (CRS84, the only system that GeoJSON has 
 in files that name one), with or without heights. A pixel is building if its centre lies in an
 outline and in none of its holes.
 
+Points, lines and rings of fewer than three points have no area; they are left out, and the log says
+so. Differs: GDAL, with which MTP burns, marks the pixels that a point or a line touches.
+
 Source: GeoJSON (RFC 7946); labels of SpaceNet as published.
 """
 
@@ -11,14 +14,18 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import datasets
 import numpy as np
 import rasterio.features
 from rasterio import Affine
 
 from mtp_hf.dataset_scripts._readers import AnnotationError, read_json
 
+logger = datasets.utils.logging.get_logger(__name__)
+
 CRS84 = re.compile(r"(CRS84|EPSG:+(\d+(\.\d+)*:+)?4326|WGS ?84)$", re.IGNORECASE)
 MIN_RING_POINTS = 3
+NO_AREA = ("Point", "MultiPoint", "LineString", "MultiLineString")
 MAX_NESTING = 8  # of GeometryCollections
 
 
@@ -99,6 +106,9 @@ def _areas(where: str, geometry: Any, depth: int = 0) -> list[dict[str, Any]]:
         if not isinstance(members, list):
             raise AnnotationError(f"{where}: field 'geometries' is no list")
         return [area for member in members for area in _areas(where, member, depth + 1)]
+    if kind in NO_AREA:
+        logger.warning(f"{where}: a {kind!r} has no area; left out")
+        return []
     if kind not in ("Polygon", "MultiPolygon"):
         raise AnnotationError(f"{where}: a {kind!r}; expected a Polygon or MultiPolygon")
     coordinates = geometry.get("coordinates")
@@ -110,18 +120,17 @@ def _areas(where: str, geometry: Any, depth: int = 0) -> list[dict[str, Any]]:
 
 
 def _polygon(where: str, rings: Any) -> list[list[tuple[float, float]]]:
-    """Outline and holes without heights; empty if the outline is."""
+    """Outline and holes without heights; empty if the outline has no area."""
     if not isinstance(rings, list):
         raise AnnotationError(f"{where}: a polygon that is no list of rings")
     points = [[_point(where, point) for point in _list(where, ring)] for ring in rings]
-    for ring in points:
-        if len(set(ring)) < MIN_RING_POINTS:
-            raise AnnotationError(
-                f"{where}: a ring of {len(set(ring))} points; expected {MIN_RING_POINTS} or more"
-            )
-        if ring[0] != ring[-1]:
-            ring.append(ring[0])
-    return points
+    flat = [len(set(ring)) < MIN_RING_POINTS for ring in points]
+    if any(flat):
+        logger.warning(f"{where}: a ring of fewer than {MIN_RING_POINTS} points; left out")
+    if not points or flat[0]:
+        return []
+    rings = [ring for ring, is_flat in zip(points, flat, strict=True) if not is_flat]
+    return [ring if ring[0] == ring[-1] else [*ring, ring[0]] for ring in rings]
 
 
 def _list(where: str, value: Any) -> list:

@@ -23,6 +23,7 @@ logger = datasets.utils.logging.get_logger(__name__)
 
 PICTURE_FOLDERS = ("imgs_1_rect", "pair", "imgs_1")
 LABEL_FOLDER = "cm"
+ONE_AND_TWO = ("-cm.tif", "-cm.tiff")  # ends of maps of 1 = unchanged, 2 = changed
 OSCD_CITIES: dict[str, list[str]] = {
     "train": [
         "aguasclaras",
@@ -61,7 +62,8 @@ class City(NamedTuple):
     Attributes:
         image_id: its name.
         folder: pictures; where none is, if the city was listed and not found.
-        change_map: file of the map; None where the labels of the split are not there.
+        change_map: file of the map; None where the labels of the split are not there, and a file
+            that is not there where only those of other cities are.
         is_one_unchanged: the map says 1 = unchanged, 2 = changed.
     """
 
@@ -75,7 +77,7 @@ def find_cities(root: Path) -> dict[str, list[City]]:
     """Cities of each split, sorted by name.
 
     Raises:
-        FileNotFoundError: there is no city, or its change map is missing while others are there.
+        FileNotFoundError: there is no city.
         ValueError: a city is there twice, or belongs to no split.
     """
     pictures = _index_by_name(root, PICTURE_FOLDERS)
@@ -88,20 +90,16 @@ def find_cities(root: Path) -> dict[str, list[City]]:
     splits = {}
     for split, names in _read_splits(root, pictures).items():
         maps = {name: _find_map(labels.get(normalize_class_name(name))) for name in sorted(names)}
-        missing = [name for name, file in maps.items() if file is None]
-        if missing and len(missing) < len(maps):
-            raise FileNotFoundError(
-                f"{root}: no change map of {', '.join(missing)} in split {split!r}; expected"
-                f" 'cm/cm.png' or 'cm/{missing[0]}-cm.tif' in a folder {missing[0]!r}"
-            )
-        if missing:
+        if not any(maps.values()):
             logger.warning(f"{root}: no labels of split {split!r}; its rows have no mask")
+        else:
+            maps = {name: file or _absent_map(root, name) for name, file in maps.items()}
         splits[split] = [
             City(
                 name,
                 pictures.get(normalize_class_name(name), str(root / name)),
                 file,
-                file is not None and file.lower().endswith("-cm.tif"),
+                file is not None and file.lower().endswith(ONE_AND_TWO),
             )
             for name, file in maps.items()
         ]
@@ -129,11 +127,15 @@ def _find_map(folder: str | None) -> str | None:
     files = sorted(Path(folder, LABEL_FOLDER).iterdir())
     for is_map in (
         lambda file: file.name.lower() == "cm.png",
-        lambda file: file.name.lower().endswith("-cm.tif"),
+        lambda file: file.name.lower().endswith(ONE_AND_TWO),
     ):
         if match := next(filter(is_map, files), None):
             return str(match)
     return None
+
+
+def _absent_map(root: Path, name: str) -> str:
+    return str(root / name / LABEL_FOLDER / "cm.png")
 
 
 def _read_splits(root: Path, pictures: dict[str, str]) -> dict[str, list[str]]:

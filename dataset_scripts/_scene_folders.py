@@ -7,8 +7,8 @@ Accepted anywhere below the folder of a set are
     <class>_<n>.jpg                         all in one folder; the name tells the class
 
 with class names in any case, with blanks, hyphens or underscores. Splits are those of list files
-(`<name>` or `<name> <label>` a line), else of the folders, else drawn per class from a seed with a
-warning.
+(`<name>` or `<name> <label>` a line; an image that is listed and not there is a record whose
+reading fails), else of the folders, else drawn per class from a seed with a warning.
 
 Source: layouts of EuroSAT and NWPU-RESISC45 as published, and those their users made of them.
 """
@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 
 import datasets
 
-from mtp_hf.dataset_scripts._readers import AnnotationError
+from mtp_hf.dataset_scripts._files import walk_folders
+from mtp_hf.dataset_scripts._readers import AnnotationError, MissingFileError
 from mtp_hf.dataset_scripts._splits import draw_split, warn_of_draw
 from mtp_hf.dataset_scripts.class_names import normalize_class_name
 
@@ -36,7 +37,10 @@ SPLIT_FOLDERS = {
 
 
 class Scene(NamedTuple):
-    """An image file and what folder, name and list say about it, None where they do not."""
+    """An image file and what folder, name and list say about it, None where they do not.
+
+    One of no class is in a list and not among the files.
+    """
 
     path: str
     folder_class: str | None
@@ -51,9 +55,14 @@ class Scene(NamedTuple):
 
     @property
     def class_name(self) -> str:
-        """Class by the folder, or by the name where the folder says none."""
+        """Class by the folder, or by the name where the folder says none.
+
+        Raises:
+            MissingFileError: the image is not there.
+        """
         name = self.folder_class or self.name_class
-        assert name is not None  # `find_scenes` leaves the others out
+        if name is None:
+            raise MissingFileError(f"{self.path}: listed, but no such image of a class is there")
         return name
 
 
@@ -69,12 +78,11 @@ def find_scenes(
     known = {normalize_class_name(name): name for name in class_names}
     scenes: dict[str, Scene] = {}
     unknown: list[str] = []
-    for folder, subfolders, names in os.walk(root):
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+    for folder in walk_folders(root):
         inside = Path(folder).relative_to(root).parts
         split = next((SPLIT_FOLDERS[p.lower()] for p in inside if p.lower() in SPLIT_FOLDERS), None)
         of_folder = known.get(normalize_class_name(inside[-1])) if inside else None
-        for name in sorted(names):
+        for name in sorted(os.listdir(folder)):
             if name.startswith(".") or not name.lower().endswith(suffixes):
                 continue
             prefix = os.path.splitext(name)[0].rpartition("_")[0]
@@ -122,7 +130,7 @@ def split_scenes(
         seed: of the draw.
 
     Raises:
-        FileNotFoundError: some lists are missing, or images that they name.
+        FileNotFoundError: some lists are missing.
         AnnotationError: the folders are those of other splits.
     """
     files = {split: _find_list(root, names) for split, names in lists.items()}
@@ -148,6 +156,7 @@ def read_scene(scene: Scene, class_names: Sequence[str]) -> dict[str, Any]:
 
     Raises:
         AnnotationError: folder, file name and list disagree.
+        MissingFileError: a list names the image, and it is not there.
     """
     name = scene.class_name
     if scene.name_class not in (None, name):
@@ -192,7 +201,8 @@ def read_label_list(path: Path) -> dict[str, int | None]:
 
 def _find_list(root: Path, names: Sequence[str]) -> Path | None:
     """Shallowest file of one of the names."""
-    found = [path for name in names for path in root.rglob(name)]
+    paths = (Path(folder, name) for folder in walk_folders(root) for name in names)
+    found = [path for path in paths if path.is_file()]
     return min(found, key=lambda path: (len(path.parts), str(path)), default=None)
 
 
@@ -203,13 +213,10 @@ def _split_by_lists(
     num_twice = 0
     for split, file in files.items():
         labels = read_label_list(file)
-        missing = [image_id for image_id in labels if image_id not in scenes]
-        if missing:
-            raise FileNotFoundError(
-                f"{file}: {len(missing)} of {len(labels)} images are missing, first "
-                f"{', '.join(map(repr, missing[:5]))}; expected them below {root}"
-            )
-        splits[split] = [scenes[i]._replace(listed_label=labels[i]) for i in sorted(labels)]
+        splits[split] = [
+            (scenes.get(i) or Scene(str(root / i), None, None, None))._replace(listed_label=label)
+            for i, label in sorted(labels.items())
+        ]
         num_twice += sum(image_id in seen for image_id in labels)
         seen |= dict.fromkeys(labels, split)
     if num_twice:

@@ -30,10 +30,11 @@ def draw_split(
             divided in the same ratio.
 
     Returns:
-        Sorted ids of each split; every image is in exactly one.
+        Sorted ids of each split; every image is in exactly one. A split that too few images leave
+        empty is not there, and the log says so.
 
     Raises:
-        ValueError: an id is there twice, or a split would be empty.
+        ValueError: an id is there twice.
     """
     if len(set(image_ids)) < len(image_ids):
         twice = sorted({i for i in image_ids if image_ids.count(i) > 1})
@@ -50,11 +51,11 @@ def draw_split(
             splits[split] += group[start : start + count]
             start += count
     if empty := [split for split, ids in splits.items() if not ids]:
-        raise ValueError(
+        logger.warning(
             f"{len(image_ids)} images are too few for the splits {', '.join(sizes)}:"
-            f" {', '.join(empty)} would be empty"
+            f" no split {', '.join(empty)}"
         )
-    return {split: sorted(ids) for split, ids in splits.items()}
+    return {split: sorted(ids) for split, ids in splits.items() if ids}
 
 
 def warn_of_draw(where: object, splits: Mapping[str, Sequence[str]], seed: int, why: str) -> None:

@@ -2,11 +2,11 @@
 
     rows = load_dataset("loveda", "all", data_dir="LoveDA", split="train+validation")
 
-Read are `{Train,Val,Test}/{Rural,Urban}/{images_png,masks_png}/<n>.png`, the archives `Train.zip`,
-`Val.zip` and `Test.zip`, or those of the splits that are there. The numbers are unique over both
-scenes. Masks count from 1 and mark what has no data with 0; rows have the labels of
-`LOVEDA_CLASSES` from 0 and 255 there. The masks of the test are not public: theirs is None. MTP
-trains on `train+validation` together.
+Read are `{Train,Val,Test}/{Rural,Urban}/{images_png,masks_png}/<n>.png`, anywhere below the folder,
+the archives `Train.zip`, `Val.zip` and `Test.zip`, or those of the splits that are there. The
+numbers are unique over both scenes. Masks count from 1 and mark what has no data with 0; rows have
+the labels of `LOVEDA_CLASSES` from 0 and 255 there. The masks of the test are not public: theirs is
+None. MTP trains on `train+validation` together.
 
 Source: LoveDA (Wang et al. 2021).
 """
@@ -20,7 +20,7 @@ import numpy as np
 
 from mtp_hf.dataset_scripts._builder import FilesBuilder, FilesConfig
 from mtp_hf.dataset_scripts._change_maps import encode_png
-from mtp_hf.dataset_scripts._files import IMAGE_SUFFIXES, find_folder, find_root, index_files
+from mtp_hf.dataset_scripts._files import IMAGE_SUFFIXES, find_folder, index_files, walk_folders
 from mtp_hf.dataset_scripts._rasters import Raster
 from mtp_hf.dataset_scripts._readers import AnnotationError, read_image_size
 from mtp_hf.dataset_scripts.class_names import LOVEDA_CLASSES
@@ -57,23 +57,20 @@ class Loveda(FilesBuilder):
 
     def find_records(self, root: Path) -> dict[str, Sequence[LovedaImage]]:
         """Images of each split, in the order of their numbers."""
-        top = find_root(root, tuple(SPLIT_FOLDERS.values()))
-        if top is None:
+        folders = _find_splits(root)
+        if not folders:
             raise FileNotFoundError(
-                f"{root}: no folder {', '.join(SPLIT_FOLDERS.values())}; expected those of LoveDA"
+                f"{root}: no folder {', '.join(SPLIT_FOLDERS.values())}; expected those of LoveDA,"
+                f" with {' and '.join(SCENES['all'])} in them"
             )
-        folders = {
-            split: folder
-            for split, name in SPLIT_FOLDERS.items()
-            if (folder := find_folder(top, name)) is not None
-        }
         if absent := [SPLIT_FOLDERS[split] for split in SPLIT_FOLDERS if split not in folders]:
-            logger.warning(f"{top}: no folder {', '.join(absent)}; there is no such split")
+            logger.warning(f"{root}: no folder {', '.join(absent)}; there is no such split")
         scenes = SCENES[self.config.name]
-        return {
+        images = {
             split: _find_images(folder, scenes, needs_masks=split != "test")
             for split, folder in folders.items()
         }
+        return {split: found for split, found in images.items() if found}
 
     def read_record(self, record: LovedaImage) -> Iterator[tuple[str, dict[str, Any]]]:
         """Row of one image."""
@@ -119,6 +116,27 @@ def read_loveda_mask(path: str | Path, max_pixels: int) -> np.ndarray:
             f"{path}: value {largest}; expected 0 (no data) to {len(LOVEDA_CLASSES)}"
         )
     return values[..., 0] - np.uint8(1)  # 0 becomes 255
+
+
+def _find_splits(root: Path) -> dict[str, Path]:
+    """Folder of each split, the one of its name that holds scenes.
+
+    Raises:
+        AnnotationError: a split is there twice.
+    """
+    names = {name.lower(): split for split, name in SPLIT_FOLDERS.items()}
+    found: dict[str, Path] = {}
+    for folder in map(Path, walk_folders(root)):
+        split = names.get(folder.name.lower())
+        if split is None or _find_any(folder, SCENES["all"]) is None:
+            continue
+        if split in found:
+            raise AnnotationError(
+                f"{root}: both {found[split]} and {folder} are split {split!r}; expected one, name"
+                " the folder of one copy"
+            )
+        found[split] = folder
+    return {split: found[split] for split in SPLIT_FOLDERS if split in found}
 
 
 def _find_images(folder: Path, scenes: Sequence[str], *, needs_masks: bool) -> list[LovedaImage]:

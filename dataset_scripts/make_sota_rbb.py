@@ -191,6 +191,8 @@ def write_lists(
     num_validation = max(1, round(VALIDATION_SHARE * len(tile_ids)))
     sizes = {"train": len(tile_ids) - num_validation, "validation": num_validation}
     splits = draw_split(tile_ids, sizes, seed=seed)
+    if len(splits) < len(sizes):
+        raise ValueError(f"{destination}: {len(tile_ids)} tiles; expected two or more to split")
     SamrsFiles(destination).write_lists(splits, SOTA_CLASSES)
     return splits
 

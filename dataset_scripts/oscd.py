@@ -34,6 +34,7 @@ import numpy as np
 
 from mtp_hf.dataset_scripts._builder import FilesBuilder, FilesConfig
 from mtp_hf.dataset_scripts._change_maps import encode_png, read_change_map
+from mtp_hf.dataset_scripts._files import index_files
 from mtp_hf.dataset_scripts._oscd_files import City, find_cities
 from mtp_hf.dataset_scripts._rasters import Raster, stretch_to_uint8
 from mtp_hf.dataset_scripts._readers import AnnotationError, read_image_size
@@ -44,6 +45,7 @@ from mtp_hf.dataset_scripts.features import change_features
 # The order of the 13-band files of EuroSAT too.
 OSCD_BANDS = tuple(f"B{number:02d}" for number in range(1, 13)) + ("B8A",)
 RGB_BANDS = ("B04", "B03", "B02")
+BAND_SUFFIXES = (".tif", ".tiff")
 DATES = {"image": "imgs_1_rect", "image_post": "imgs_2_rect"}
 PREVIEWS = {"image": "img1.png", "image_post": "img2.png"}
 # Digital numbers, or percentiles.
@@ -73,6 +75,8 @@ class OscdConfig(FilesConfig):
         super().check_options()
         if self.stretch not in STRETCH_RANGES:
             raise ValueError(f"stretch={self.stretch!r}; expected one of {list(STRETCH_RANGES)}")
+        if self.stretch_range is not None and len(self.stretch_range) != 2:
+            raise ValueError(f"stretch_range={self.stretch_range}; expected two numbers")
         low, high = self.resolved_range()
         highest = 100 if self.stretch == "percentile" else 65535
         if not 0 <= low < high <= highest:
@@ -133,8 +137,8 @@ class Oscd(FilesBuilder):
             row = {name: self._picture(record, name, paths) for name, paths in files.items()}
         except FileNotFoundError as error:
             raise AnnotationError(
-                f"city {record.image_id!r}: {error.filename}: no such file; expected the pictures"
-                f" of both dates for config {self.config.name!r}"
+                f"city {record.image_id!r}: {error}; expected the pictures of both dates and"
+                f" the map for config {self.config.name!r}"
             ) from None
         mask = None
         if change_map is not None:
@@ -149,10 +153,7 @@ class Oscd(FilesBuilder):
             files = {name: [folder / "pair" / preview] for name, preview in PREVIEWS.items()}
         else:
             bands = OSCD_BANDS if self.config.source == "all_bands" else RGB_BANDS
-            files = {
-                name: [folder / date / f"{band}.tif" for band in bands]
-                for name, date in DATES.items()
-            }
+            files = {name: _band_files(folder / date, bands) for name, date in DATES.items()}
         size = _common_size([file for of_date in files.values() for file in of_date], self.config)
         return {name: [str(file) for file in of_date] for name, of_date in files.items()}, size
 
@@ -204,6 +205,13 @@ def read_rgb(files: list[str], config: OscdConfig) -> np.ndarray:
     if config.stretch == "percentile":
         low, high = np.percentile(pixels, (low, high))
     return stretch_to_uint8(pixels, low, high)
+
+
+def _band_files(folder: Path, bands: Sequence[str]) -> list[Path]:
+    """Files of some bands, whatever the case of their names."""
+    found = index_files((str(folder),), BAND_SUFFIXES) if folder.is_dir() else {}
+    paths = {stem.upper(): Path(path) for stem, path in found.items()}
+    return [paths.get(band, folder / f"{band}{BAND_SUFFIXES[0]}") for band in bands]
 
 
 def _common_size(files: list[Path], config: OscdConfig) -> tuple[int, int]:

@@ -23,6 +23,19 @@ def load(tmp_path):
     return load
 
 
+@pytest.mark.parametrize("above", ["", "downloads/x", "ChangeDetectionDataset"])
+def test_the_subset_is_found_anywhere_below_the_folder(tmp_path, load, above):
+    write_cdd(tmp_path / "set" / above)
+    assert load(tmp_path / "set").num_rows == COUNTS
+
+
+def test_two_copies_are_an_error(tmp_path, load):
+    for name in ("one", "two"):
+        write_cdd(tmp_path / "set" / name)
+    with pytest.raises(AnnotationError, match="several folders of pairs, .*one.* and .*two"):
+        load(tmp_path / "set")
+
+
 @pytest.mark.parametrize("inside", [(), (0,), (0, 1), (0, 1, 2)])
 @pytest.mark.parametrize("label", ["OUT", "label"])
 def test_the_subset_is_found_from_every_folder_above_it(tmp_path, load, inside, label):

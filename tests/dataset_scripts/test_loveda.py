@@ -116,10 +116,29 @@ def test_a_split_or_scene_that_is_not_there_is_said(root, tmp_path, caplog):
     assert "Val: no folder Urban/images_png; none of its images" in caplog.text
 
 
-def test_a_config_without_an_image_is_an_error(root, tmp_path):
+def test_a_split_without_the_scene_is_not_there(root, tmp_path):
     shutil.rmtree(root / "Val/Urban")
-    with pytest.raises(AnnotationError, match="no image for validation of config 'urban'"):
-        load(root, tmp_path, "urban")
+    assert load(root, tmp_path, "urban").num_rows == {"train": 1, "test": 2}
+
+
+@pytest.mark.parametrize("above", ["a/LoveDA", "Train"])
+def test_splits_are_found_anywhere_below_the_folder(tmp_path, above):
+    write_loveda(tmp_path / "set" / above)
+    assert load(tmp_path / "set", tmp_path).num_rows == {"train": 4, "validation": 2, "test": 3}
+
+
+def test_each_split_may_lie_in_a_folder_of_its_own(root, tmp_path):
+    for name in ("Train", "Val", "Test"):
+        (root / name).rename(root / f"{name}_")
+        (root / name).mkdir()
+        (root / f"{name}_").rename(root / name / name)
+    assert load(root, tmp_path).num_rows == {"train": 4, "validation": 2, "test": 3}
+
+
+def test_a_split_that_is_there_twice_is_an_error(root, tmp_path):
+    shutil.copytree(root / "Val", root / "copy/Val")
+    with pytest.raises(AnnotationError, match="Val are split 'validation'; expected one"):
+        load(root, tmp_path)
 
 
 def test_the_wrong_folder_is_an_error(root, tmp_path):

@@ -113,6 +113,7 @@ def test_percentiles_are_those_of_the_picture_and_shared_by_its_bands(tmp_path):
     [
         ({"stretch": "gamma"}, r"stretch='gamma'; expected one of \['fixed', 'percentile'\]"),
         ({"stretch_range": (10, 5)}, r"stretch_range=\(10, 5\); expected two growing numbers"),
+        ({"stretch_range": [1]}, r"stretch_range=\[1\]; expected two numbers"),
         ({"stretch_range": (-1, 5)}, "of 0 to 65535"),
         ({"stretch": "percentile", "stretch_range": (0, 101)}, "of 0 to 100"),
     ],
@@ -180,9 +181,7 @@ def test_parquet_carries_every_band(tmp_path, load, config):
 def test_a_missing_file_is_named_and_only_that_city_left_out(tmp_path, load, config, file):
     copy = write_oscd(tmp_path / "set")
     (copy / IMAGES / "paris" / file).unlink()
-    with pytest.raises(
-        AnnotationError, match=rf"city 'paris': .*{file}: no such file; .*'{config}'"
-    ):
+    with pytest.raises(AnnotationError, match=rf"city 'paris': .*{file}: not there.*'{config}'"):
         load(config, copy)
     assert load(config, copy, "train", on_error="skip")["image_id"][:] == ["saclay_e"]
 
@@ -206,6 +205,22 @@ def test_a_file_of_another_shape_is_an_error(tmp_path, load, config, file, pixel
     write_picture(copy / IMAGES / "paris" / file, pixels)
     with pytest.raises(AnnotationError, match=f"{file}: {message}"):
         load(config, copy)
+
+
+@pytest.mark.parametrize("name", ["B03.TIF", "b03.tiff"])
+def test_names_of_bands_are_read_in_any_case(tmp_path, load, name):
+    copy = write_oscd(tmp_path / "set")
+    file = copy / IMAGES / "paris/imgs_1_rect/B03.tif"
+    file.rename(file.with_name(name))
+    assert load("rgb", copy)["train"].num_rows == 2
+
+
+def test_a_city_without_map_beside_others_is_named_or_left_out(tmp_path, load):
+    copy = write_oscd(tmp_path / "set")
+    (copy / LABELS / "paris/cm/cm.png").unlink()
+    with pytest.raises(AnnotationError, match=r"city 'paris': .*paris/cm/cm\.png: not there"):
+        load("rgb", copy)
+    assert load("rgb", copy, "train", on_error="skip")["image_id"][:] == ["saclay_e"]
 
 
 def test_a_map_of_another_size_is_an_error(tmp_path, load):

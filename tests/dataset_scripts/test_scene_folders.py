@@ -3,7 +3,7 @@
 import datasets
 import pytest
 
-from mtp_hf.dataset_scripts._readers import AnnotationError
+from mtp_hf.dataset_scripts._readers import AnnotationError, MissingFileError
 from mtp_hf.dataset_scripts._scene_folders import (
     Scene,
     find_scenes,
@@ -106,13 +106,25 @@ def test_one_list_of_two_is_an_error(tmp_path):
         splits_of(tmp_path)
 
 
-def test_listed_images_that_are_missing_are_counted_and_named(tmp_path):
+def test_a_listed_image_that_is_missing_fails_when_it_is_read(tmp_path):
     write(tmp_path, "beach/beach_0.jpg")
     for name in ("train.txt", "test.txt"):
-        (tmp_path / name).write_text("beach_0\nbeach_7\nbeach_8\n")
-    message = r"train.txt: 2 of 3 images are missing, first 'beach_7', 'beach_8'"
-    with pytest.raises(FileNotFoundError, match=message):
-        splits_of(tmp_path)
+        (tmp_path / name).write_text("beach_0\nbeach_7\n")
+    scenes = find_scenes(tmp_path, CLASSES, SUFFIXES)
+    train = split_scenes(tmp_path, scenes, LISTS, SIZES, 0)["train"]
+    assert read_scene(train[0], CLASSES)["image_id"] == "beach_0"
+    with pytest.raises(MissingFileError, match="beach_7: listed, but no such image of a class"):
+        read_scene(train[1], CLASSES)
+
+
+def test_links_are_followed(tmp_path):
+    disk = write(tmp_path / "disk", "beach/beach_0.jpg", "beach/beach_1.jpg")
+    for name in ("train.txt", "test.txt"):
+        (disk / name).write_text(f"beach_{int(name == 'test.txt')}\n")
+    root = tmp_path / "set"
+    root.mkdir()
+    (root / "2750").symlink_to(disk)
+    assert splits_of(root) == {"train": ["beach_0"], "test": ["beach_1"]}
 
 
 def test_folders_of_splits_are_used_without_lists(tmp_path):

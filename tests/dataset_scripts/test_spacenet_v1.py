@@ -149,7 +149,7 @@ def test_two_files_of_one_chip_are_an_error(root, tmp_path):
     [
         ({"crs": "EPSG:32723"}, "coordinates in EPSG:32723; expected EPSG:4326"),
         ({"transform": Affine.identity()}, "the file does not say where it lies"),
-        ({"bands": 8}, "8 bands; expected 1 to 4"),
+        ({"bands": 8}, "8 bands of uint8; expected 1 to 4"),
     ],
 )
 def test_an_image_that_cannot_be_right_is_an_error(root, tmp_path, options, message):
