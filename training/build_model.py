@@ -127,11 +127,13 @@ def check_layers(missing: Sequence[str], unused: Sequence[str], source: str) -> 
         what: [name for name in names if LAYER.fullmatch(name) and not OPTIONAL.fullmatch(name)]
         for what, names in (("missing", missing), ("not used", unused))
     }
-    told = [f"{len(names)} {what}, such as {names[0]}" for what, names in found.items() if names]
+    told = [
+        f"{len(names)} are {what}, such as {names[0]}" for what, names in found.items() if names
+    ]
     if told:
         raise ValueError(
             f"{source}: its layers are not those of the recipe's network (model.backbone);"
-            f" parameters {' and '.join(told)}"
+            f" of the parameters {' and '.join(told)}"
         )
 
 
