@@ -58,7 +58,7 @@ _LAZY = {
     "draw_comparison": "mtp_hf.visualize.samples",
     "draw_sample": "mtp_hf.visualize.samples",
     "load_dataset": "mtp_hf.dataset_scripts.loading",
-    "predict": "mtp_hf.prediction",
+    "predict": "mtp_hf.pipelines.prediction",
     "load_change_folder": "mtp_hf.dataset_scripts.own_data",
     "load_classification_folder": "mtp_hf.dataset_scripts.own_data",
     "load_detection_folder": "mtp_hf.dataset_scripts.own_data",

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from mtp_hf.detections import BOX_NAMES, flip_detections, merge_detections
 from mtp_hf.metrics.finetuning import MAPS
+from mtp_hf.pipelines.detections import BOX_NAMES, flip_detections, merge_detections
 from mtp_hf.training.finetune_schema import FinetuneRecipe
 from mtp_hf.training.loop import Inputs
 from mtp_hf.training.tasks import sizes_of, windows_of

@@ -12,7 +12,7 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from mtp_hf.picture_folders import count_other_files
+from mtp_hf.pipelines.picture_folders import count_other_files
 from mtp_hf.submissions.coco_numbers import (
     CocoNumbers,
     count_from_zero,

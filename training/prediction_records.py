@@ -16,7 +16,7 @@ from PIL import Image
 from mtp_hf.metrics.arrays import as_array
 from mtp_hf.metrics.finetuning import MAPS
 from mtp_hf.modeling.ops_rotated_boxes import rotated_boxes_to_polygons
-from mtp_hf.picture_folders import RESULTS_FILE
+from mtp_hf.pipelines.picture_folders import RESULTS_FILE
 
 SETTINGS_FILE, MAPS_FOLDER = "settings.json", "maps"
 

@@ -28,8 +28,8 @@ from mtp_hf.dataset_scripts._tiling import (
     pad_tile,
     sliding_windows,
 )
-from mtp_hf.picture_folders import SUFFIXES, index_pictures
-from mtp_hf.picture_input import read_picture
+from mtp_hf.pipelines.picture_folders import SUFFIXES, index_pictures
+from mtp_hf.pipelines.picture_input import read_picture
 from mtp_hf.training.finetune_schema import FinetuneRecipe
 from mtp_hf.training.finetuning_data import open_rows
 from mtp_hf.training.tile_evaluation import TILE_OPTIONS, TILES

@@ -16,15 +16,15 @@ from accelerate import Accelerator
 from PIL import Image
 
 from mtp_hf.data.collate import Collate
-from mtp_hf.detections import (
+from mtp_hf.modeling.ops_rotated_boxes import rotated_boxes_to_polygons
+from mtp_hf.pipelines.detections import (
     TILE_NMS_IOU,
     Detections,
     box_name,
     merge_detections,
     shift_detections,
 )
-from mtp_hf.modeling.ops_rotated_boxes import rotated_boxes_to_polygons
-from mtp_hf.small_images import pad_small, smallest_side
+from mtp_hf.pipelines.small_images import pad_small, smallest_side
 from mtp_hf.training.augmented_prediction import predict_augmented
 from mtp_hf.training.finetune_schema import FinetuneRecipe
 from mtp_hf.training.model_loading import load_network

@@ -6,7 +6,6 @@ the Hub, or a checkpoint of a run. Several processes give the same numbers as on
 
 import argparse
 import itertools
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,10 +14,10 @@ from typing import Any
 from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs
 
-from mtp_hf.detections import TILE_NMS_IOU
 from mtp_hf.hub.card import markdown_table
 from mtp_hf.metrics.finetuning import HEADLINES, TaskEvaluator
 from mtp_hf.metrics.tables import flatten_metrics
+from mtp_hf.pipelines.detections import TILE_NMS_IOU
 from mtp_hf.training.agreement import on_main_process
 from mtp_hf.training.augmented_prediction import predict_augmented
 from mtp_hf.training.durable_files import write_durably
@@ -38,6 +37,7 @@ from mtp_hf.training.loop import Inputs
 from mtp_hf.training.model_loading import find_model, load_network
 from mtp_hf.training.processes import TIMEOUT, main_process_first, set_up_cpu, wait_patiently
 from mtp_hf.training.run_command import set_up_console
+from mtp_hf.training.strict_json import strict_json
 from mtp_hf.training.tasks import find_task
 from mtp_hf.training.tile_evaluation import (
     MergedTilesEvaluator,
@@ -137,7 +137,9 @@ class Evaluation:
         rows = limit_rows(rows, recipe.data.limit_samples, recipe.evaluation.max_samples)
         self.source = make_source(recipe, rows, self.class_names, augment=False)
         self.network = load_network(model, recipe, self.class_names).to(accelerator.device)
-        evaluator: Evaluator = TaskEvaluator(recipe.task, self.class_names)
+        evaluator: Evaluator = TaskEvaluator(
+            recipe.task, self.class_names, ignore_difficult=recipe.evaluation.ignore_difficult
+        )
         if merge_tiles is not None:
             references = whole_images(recipe, len(self.class_names))
             evaluator = MergedTilesEvaluator(evaluator, references, merge_tiles)
@@ -194,7 +196,7 @@ class Evaluation:
             "class_names": self.class_names,
             "per_class": class_lists(metrics),
         }
-        write_durably(folder / METRICS_FILE, json.dumps(content, indent=2) + "\n")
+        write_durably(folder / METRICS_FILE, strict_json(content, indent=2) + "\n")
         facts = gather_facts(
             recipe,
             self.class_names,

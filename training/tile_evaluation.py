@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from mtp_hf.data.samples import read_oriented_objects
-from mtp_hf.data.transforms import finalize
-from mtp_hf.detections import Detections, merge_detections, shift_detections
+from mtp_hf.data.transforms import DropDegenerate, finalize
 from mtp_hf.metrics.finetuning import TaskEvaluator
+from mtp_hf.pipelines.detections import Detections, merge_detections, shift_detections
 from mtp_hf.training.finetune_schema import FinetuneRecipe
 from mtp_hf.training.finetuning_data import open_rows
 from mtp_hf.training.loop import Inputs
+from mtp_hf.training.tasks import evaluation_arguments
 
 TILES = "_tiles"
 # Options that configs of whole images do not have.
@@ -53,17 +54,28 @@ def whole_images(recipe: FinetuneRecipe, num_classes: int) -> dict[str, dict[str
         num_classes: K, to check the labels.
 
     Returns:
-        For each image its `image_id` and objects, by `image_id`.
+        For each image its `image_id` and objects, by `image_id`, without degenerate ones where the
+        recipe drops them.
+
+    Raises:
+        ValueError: images that have one name.
     """
     config = _evaluated_config(recipe).removesuffix(TILES)
     options = {k: value for k, value in recipe.data.options.items() if k not in TILE_OPTIONS}
     data = dataclasses.replace(recipe.data, evaluate_config=config, options=options)
     rows = open_rows(dataclasses.replace(recipe, data=data), "validation")
-    references = {}
+    drop = evaluation_arguments(recipe).get("drop_degenerate", False)
+    references, rng = {}, np.random.default_rng(0)  # which nothing here draws from
     for row in rows.select_columns(["image_id", "objects"]):
         kept: Any = read_oriented_objects(row, num_classes)
-        objects = finalize(kept, np.random.default_rng(0))
+        kept = DropDegenerate()(kept, rng) if drop else kept
+        objects = finalize(kept, rng)
         references[str(row["image_id"])] = {"image_id": str(row["image_id"]), **objects}
+    if len(references) < len(rows):
+        raise ValueError(
+            f"--merge_tiles: {len(rows)} images of split {recipe.data.evaluate!r} have"
+            f" {len(references)} names; measure splits that are joined one at a time"
+        )
     return references
 
 

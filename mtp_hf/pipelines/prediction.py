@@ -22,8 +22,8 @@ from transformers import (
 
 from mtp_hf import modeling
 from mtp_hf.hub.whole_model import load_whole
-from mtp_hf.picture_input import read_picture
-from mtp_hf.small_images import pad_small, smallest_side
+from mtp_hf.pipelines.picture_input import read_picture
+from mtp_hf.pipelines.small_images import pad_small, smallest_side
 
 # End of a model's name -> whether it takes pairs of images, and whether it reads windows.
 KINDS = {

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mtp_hf.dataset_scripts._readers import read_image_size
-from mtp_hf.picture_folders import index_picture_stems, index_pictures
+from mtp_hf.pipelines.picture_folders import index_picture_stems, index_pictures
 from mtp_hf.submissions.coco_check import coco_problems
 from mtp_hf.submissions.coco_numbers import CocoNumbers, read_coco_numbers
 from mtp_hf.submissions.dota_check import dota_problems

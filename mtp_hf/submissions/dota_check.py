@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from mtp_hf.picture_folders import SUFFIXES
+from mtp_hf.pipelines.picture_folders import SUFFIXES
 from mtp_hf.submissions.archives import name_problems, read_members
 from mtp_hf.submissions.places import Size, box_problem, polygon_problem, read_numbers
 from mtp_hf.submissions.writing import DOTA_CLASSES

@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 from mtp_hf.dataset_scripts.class_names import FAST_CLASSES, normalize_class_name
 from mtp_hf.datasets_command.conversion import replace_text
 from mtp_hf.datasets_command.pictures import read_header
-from mtp_hf.picture_folders import index_picture_stems
+from mtp_hf.pipelines.picture_folders import index_picture_stems
 
 # Spelling without hyphens, blanks and case -> official spelling.
 OFFICIAL_NAMES = {

@@ -5,8 +5,13 @@ import math
 import pytest
 import torch
 
-from mtp_hf.detections import box_name, flip_detections, merge_detections, shift_detections
 from mtp_hf.modeling.ops_rotated_boxes import rotated_boxes_to_polygons
+from mtp_hf.pipelines.detections import (
+    box_name,
+    flip_detections,
+    merge_detections,
+    shift_detections,
+)
 
 SIZE = (60, 100)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mtp_hf.picture_folders import count_other_files, index_picture_stems, index_pictures
+from mtp_hf.pipelines.picture_folders import count_other_files, index_picture_stems, index_pictures
 
 
 @pytest.fixture

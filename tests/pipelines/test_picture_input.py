@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mtp_hf.picture_input import read_picture
+from mtp_hf.pipelines.picture_input import read_picture
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
 SIDEWAYS = 6  # EXIF: turn by a quarter to see it upright

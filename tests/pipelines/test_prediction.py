@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import AutoImageProcessor
 
 import mtp_hf
-from mtp_hf.prediction import load_network
+from mtp_hf.pipelines.prediction import load_network
 from tests.conversion.tiny_originals import tiny_model
 from tests.training.finetuned_folders import (
     CLASS_NAMES,
@@ -60,7 +61,7 @@ def test_a_prediction_by_folder_is_that_of_the_evaluation(finetuned, size):
 def test_a_network_and_its_processor_find_the_same_as_the_folder(finetuned):
     task, folder, _, network = finetuned
     pictures = _pictures(task)
-    processor = mtp_hf.prediction.AutoImageProcessor.from_pretrained(folder)
+    processor = AutoImageProcessor.from_pretrained(folder)
     found = mtp_hf.predict(network, *pictures, processor=processor, threshold=0.0)
     _assert_same(found, mtp_hf.predict(folder, *pictures, threshold=0.0))
 

@@ -5,7 +5,7 @@ import torch
 from transformers import ResNetConfig
 
 from mtp_hf.modeling import FasterRCNNConfig, ViTRVSAConfig
-from mtp_hf.small_images import pad_small, smallest_side
+from mtp_hf.pipelines.small_images import pad_small, smallest_side
 from tests.tiny_models import TINY_BACKBONE
 
 

@@ -1,0 +1,1 @@
+"""From pictures of a user to what a model finds in them, in their own pixels."""
