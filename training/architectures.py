@@ -31,7 +31,12 @@ from mtp_hf.modeling.modeling_siamese_unet import SiameseUNetForChangeDetection
 from mtp_hf.modeling.modeling_upernet_rs import UperNetRSForSemanticSegmentation
 from mtp_hf.modeling.modeling_vit_rvsa_classification import ViTRVSAForImageClassification
 from mtp_hf.training.finetune_schema import FinetuneRecipe
-from mtp_hf.training.foreign_backbones import TIMM, foreign_config, is_foreign
+from mtp_hf.training.foreign_backbones import (
+    TIMM,
+    check_input_size,
+    foreign_config,
+    is_foreign,
+)
 from mtp_hf.training.strict_dataclass import unknown_name
 
 # Name -> config class and fields of the size.
@@ -183,7 +188,9 @@ def _foreign_config(recipe: FinetuneRecipe, architecture: Architecture) -> PreTr
             f"efficiency.activation_checkpointing: backbones of timm do not do it, got {name}"
         )
     try:
-        return foreign_config(name, recipe.model.backbone_overrides)
+        config = foreign_config(name, recipe.model.backbone_overrides)
+        check_input_size(name, recipe.data.image_size, recipe.evaluation.window)
+        return config
     except ValueError as error:
         raise ValueError(f"recipe {recipe.name}: {error}") from error
 

@@ -10,7 +10,7 @@ from mtp_hf.hub.finetuned_card import FinetunedFacts
 from mtp_hf.modeling.image_processing_classification import ClassificationImageProcessor
 from mtp_hf.training.architectures import find_architecture
 from mtp_hf.training.finetune_schema import FinetuneRecipe
-from mtp_hf.training.recipe import recipe_to_yaml, without_paths
+from mtp_hf.training.recipe import comparable_numbers, recipe_to_yaml, without_paths
 from mtp_hf.training.tasks import evaluation_arguments
 
 
@@ -53,7 +53,7 @@ def gather_facts(
         planned_steps=planned_steps,
         window=(window, stride) if window and stride else None,
         metrics=metrics,
-        published=recipe.published,
+        published=comparable_numbers(recipe),
         recipe_yaml=recipe_to_yaml(published),
         versions=library_versions(),
     )

@@ -129,16 +129,16 @@ def write_model(
         example_picture().save(work / EXAMPLE_FILE)
 
 
-def results_text(recipe: FinetuneRecipe, folder: RunFolder, metrics: Mapping[str, Any]) -> str:
+def results_text(facts: FinetunedFacts, folder: RunFolder) -> str:
     """Compose what the script prints at the end: classes, headlines, files."""
     parts = []
-    if metrics:
+    if facts.metrics:
         rows = [["metric", "reached", "published"]]
-        for name, heading in HEADLINES[recipe.task].items():
-            published = recipe.published.get(name)
+        for name, heading in HEADLINES[facts.task].items():
+            published = facts.published.get(name)
             shown = "-" if published is None else f"{published:g}"
-            rows.append([heading, f"{100 * metrics[name]:.2f}", shown])
-        parts += [metrics["table"], markdown_table(rows)]
+            rows.append([heading, f"{100 * facts.metrics[name]:.2f}", shown])
+        parts += [facts.metrics["table"], markdown_table(rows)]
     parts.append("\n".join(f"wrote {path}" for path in folder.list_written()))
     return "\n\n".join(parts)
 

@@ -153,7 +153,8 @@ class FinetuningRun(TrainingRun[FinetuneRecipe]):
 
     def make_evaluator(self) -> TaskEvaluator:
         """Make the evaluator of the task."""
-        return TaskEvaluator(self.recipe.task, self.class_names)
+        ignore_difficult = self.recipe.evaluation.ignore_difficult
+        return TaskEvaluator(self.recipe.task, self.class_names, ignore_difficult=ignore_difficult)
 
     def metric_words(self, flat: Mapping[str, float]) -> str:
         """Write the metrics that results of the task are known by."""
@@ -175,7 +176,7 @@ class FinetuningRun(TrainingRun[FinetuneRecipe]):
         """Write metrics, pictures and model."""
         facts = self._facts(metrics)
         write_results(self.recipe, self.folder, network, facts=facts, kept=kept)
-        return results_text(self.recipe, self.folder, metrics)
+        return results_text(facts, self.folder)
 
     def write_snapshot(self, folder: Path, *, network: PreTrainedModel, step: int) -> None:
         """Write the model as it is now; where the best one is pushed, the best so far."""

@@ -2,7 +2,8 @@
 
 `timm/NAME` is a model of timm, anything else with a slash, or a folder that is there, a backbone of
 transformers, of which the config is read. Weights are random, unless `model.init` names some. Heads
-read four maps: the last four that a backbone has, where the recipe does not choose others.
+read four maps: the last four that a backbone has, where the recipe does not choose others. Most
+transformers of timm take images of one size only, which the config cannot change.
 """
 
 from collections.abc import Mapping
@@ -42,6 +43,29 @@ def foreign_config(name: str, overrides: Mapping[str, Any]) -> PreTrainedConfig:
         return _transformers_config(name, overrides)
     except (TypeError, StrictDataclassError) as error:
         raise ValueError(f"model.backbone_overrides: {error}") from error
+
+
+def check_input_size(name: str, *sizes: int | None) -> None:
+    """Check that a backbone of timm that takes one size of images only gets no other.
+
+    Args:
+        name: see above.
+        sizes: sides of training images and of windows, in pixels; None where there are no windows.
+
+    Raises:
+        ValueError: it gets others.
+    """
+    if not name.startswith(TIMM):
+        return
+    config = timm.models.get_pretrained_cfg(name.removeprefix(TIMM), allow_unregistered=True)
+    if config is None or not config.fixed_input_size:
+        return
+    side = config.input_size[-1]
+    if any(size not in (None, side) for size in sizes):
+        raise ValueError(
+            f"model.backbone={name} takes images of {side} pixels only; got data.image_size and"
+            f" evaluation.window of {', '.join(map(str, sizes))}"
+        )
 
 
 def _timm_config(name: str, overrides: Mapping[str, Any]) -> TimmBackboneConfig:

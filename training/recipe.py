@@ -130,6 +130,40 @@ RESUMABLE_CHANGES = (
 )
 
 
+# What a published number says nothing about: machines, moments of measuring, weights of one's own.
+BESIDE_THE_RESULT = (
+    "name",
+    "about",
+    "seed",
+    "data.root",
+    "model.init",
+    "model.init_decoder",
+    "model.needs_init",
+    "schedule.gradient_accumulation",
+    "published",
+    "reproduced",
+    "efficiency",
+    "evaluation.every",
+    "evaluation.before",
+    "evaluation.batch_size",
+    "evaluation.on_training_images",
+    "saving",
+)
+
+
+def comparable_numbers(recipe: FinetuneRecipe) -> dict[str, float]:
+    """Return the published numbers, none where a published recipe was changed for another result.
+
+    Args:
+        recipe: as it was given, in epochs or steps.
+    """
+    if recipe.name not in recipe_names(FinetuneRecipe):
+        return recipe.published  # of one's own
+    original = load_recipe(recipe.name, result=recipe.result)
+    changed = _changes(recipe, original)
+    return {} if any(not _is_among(key, BESIDE_THE_RESULT) for key in changed) else recipe.published
+
+
 def without_paths(recipe: AnyRecipe) -> AnyRecipe:
     """Leave out where files lie on this machine, for a recipe that is published."""
     root = recipe.data.root if recipe.data.root == DEMO_ROOT else None
@@ -163,23 +197,28 @@ def check_same_training(recipe: CommonRecipe, saved: Path) -> list[str]:
     Raises:
         ValueError: they differ in something that changes what is learned; all of it is listed.
     """
-    new, old = (_flat(dataclasses.asdict(each)) for each in (recipe, load_recipe(str(saved))))
-    changed = {
-        key: f"{key}: {old.get(key)} -> {new.get(key)}"
-        for key in sorted(new.keys() | old.keys())
-        if new.get(key) != old.get(key)
-    }
-    harmless = [
-        key
-        for key in changed
-        if any(f"{key}.".startswith(f"{each}.") for each in RESUMABLE_CHANGES)
-    ]
+    changed = _changes(recipe, load_recipe(str(saved)))
+    harmless = [key for key in changed if _is_among(key, RESUMABLE_CHANGES)]
     refused = [text for key, text in changed.items() if key not in harmless]
     if refused:
         raise ValueError(
             f"the checkpoint was made by another recipe; changed: {'; '.join(refused)}"
         )
     return [changed[key] for key in harmless]
+
+
+def _changes(recipe: CommonRecipe, old_recipe: CommonRecipe) -> dict[str, str]:
+    """Dotted key that differs -> what was and what is."""
+    new, old = (_flat(dataclasses.asdict(each)) for each in (recipe, old_recipe))
+    return {
+        key: f"{key}: {old.get(key)} -> {new.get(key)}"
+        for key in sorted(new.keys() | old.keys())
+        if new.get(key) != old.get(key)
+    }
+
+
+def _is_among(key: str, sections: Sequence[str]) -> bool:
+    return any(f"{key}.".startswith(f"{each}.") for each in sections)
 
 
 def _chosen_row(rows: Mapping[str, Any], result: str | None) -> dict[str, Any]:

@@ -9,7 +9,7 @@ as `CommandLineText` and are read by the type of their field: `no` stays the wor
 import dataclasses
 import difflib
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
@@ -62,6 +62,8 @@ def convert(value: Any, kind: Any, where: str) -> Any:
         return _convert_choice(value, get_args(kind), where)
     if origin is tuple:
         return _convert_tuple(value, get_args(kind), where)
+    if origin is Sequence:
+        return _convert_tuple(value, (*get_args(kind), ...), where)
     if origin is dict:
         if not isinstance(value, Mapping):
             raise TypeError(f"{where}: expected a mapping, got {value!r}")

@@ -6,6 +6,7 @@ which architectures fit. Metrics are in `mtp_hf.metrics.finetuning` under the sa
 
 import dataclasses
 import inspect
+import typing
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -28,7 +29,7 @@ from mtp_hf.data.transforms_segmentation import (
 )
 from mtp_hf.training.finetune_schema import FinetuneRecipe
 from mtp_hf.training.loop import Inputs
-from mtp_hf.training.strict_dataclass import unknown_name
+from mtp_hf.training.strict_dataclass import convert, unknown_name
 
 Predictions = list[dict[str, Any]]
 
@@ -52,6 +53,7 @@ class Task:
         pads: parts, `train` and `validation`, whose images are padded to `data.image_size`; the
             others are padded to the next multiples of 32.
         num_drawn: images in the picture of predictions.
+        has_windows: whether `predict` reads large images by `evaluation.window`.
     """
 
     architectures: tuple[str, ...]
@@ -67,6 +69,7 @@ class Task:
     min_side: int | None = None
     pads: tuple[str, ...] = ()
     num_drawn: int = 3
+    has_windows: bool = False
 
 
 def predict_scenes(network: Any, inputs: Inputs, recipe: FinetuneRecipe) -> Predictions:
@@ -131,6 +134,7 @@ TASKS: dict[str, Task] = {
         predict=predict_segments,
         annotations=("semantic_labels",),
         label_column="mask",
+        has_windows=True,
         train_size="crop_size",
         eval_size=None,
         pads=("train",),
@@ -143,6 +147,7 @@ TASKS: dict[str, Task] = {
         predict=predict_changes,
         annotations=("change_labels",),
         label_column="mask",
+        has_windows=True,
         counts_classes=False,
         train_size="crop_size",
         eval_size=None,
@@ -154,8 +159,8 @@ def find_task(recipe: FinetuneRecipe) -> Task:
     """Look up the task of a recipe, and check what depends on it.
 
     Raises:
-        ValueError: no such task, an architecture of another one, or an argument that its
-            transforms do not have.
+        ValueError: no such task, an architecture of another one, an argument that its transforms
+            do not have or of another type, or windows where it has none.
     """
     if recipe.task not in TASKS:
         raise ValueError(unknown_name(f"task={recipe.task}", "task", recipe.task, TASKS))
@@ -165,8 +170,13 @@ def find_task(recipe: FinetuneRecipe) -> Task:
             f"model.architecture={name} does not do task={recipe.task}; expected one of"
             f" {', '.join(task.architectures)}"
         )
-    _check_arguments(task.train_transforms, recipe.augment, "augment")
-    _check_arguments(task.eval_transforms, recipe.evaluation.transforms, "evaluation.transforms")
+    _read_arguments(task.train_transforms, recipe.augment, "augment")
+    _read_arguments(task.eval_transforms, recipe.evaluation.transforms, "evaluation.transforms")
+    if recipe.evaluation.window is not None and not task.has_windows:
+        raise ValueError(
+            f"evaluation.window={recipe.evaluation.window}: task={recipe.task} is measured on whole"
+            " images; expected null"
+        )
     return task
 
 
@@ -175,7 +185,8 @@ def make_transforms(recipe: FinetuneRecipe, *, augment: bool) -> Compose:
     task = find_task(recipe)
     if augment:
         make, section = task.train_transforms, "augment"
-        arguments = {task.train_size: recipe.data.image_size, **recipe.augment}
+        given = _read_arguments(make, recipe.augment, section)
+        arguments = {task.train_size: recipe.data.image_size, **given}
     else:
         make, section = task.eval_transforms, "evaluation.transforms"
         arguments = evaluation_arguments(recipe)
@@ -191,14 +202,25 @@ def evaluation_arguments(recipe: FinetuneRecipe) -> dict[str, Any]:
     size = {task.eval_size: recipe.data.image_size} if task.eval_size else {}
     known = inspect.signature(task.eval_transforms).parameters
     defaults = {name: parameter.default for name, parameter in known.items()}
-    return defaults | size | recipe.evaluation.transforms
+    given = recipe.evaluation.transforms
+    return defaults | size | _read_arguments(task.eval_transforms, given, "evaluation.transforms")
 
 
-def _check_arguments(function: Callable[..., Any], given: Mapping[str, Any], section: str) -> None:
+def _read_arguments(
+    function: Callable[..., Any], given: Mapping[str, Any], section: str
+) -> dict[str, Any]:
+    """Return arguments as the types that a function declares."""
+    kinds = typing.get_type_hints(function)
     known = inspect.signature(function).parameters
     for name in given:
         if name not in known:
             raise ValueError(unknown_name(f"{section}.{name}", "key", name, known))
+    try:
+        return {
+            name: convert(each, kinds[name], f"{section}.{name}") for name, each in given.items()
+        }
+    except TypeError as error:
+        raise ValueError(str(error)) from None
 
 
 def sizes_of(inputs: Inputs) -> tuple[list[Any], list[Any]]:

@@ -100,7 +100,7 @@ class FinetunedFacts:
         planned_steps: optimizer steps of the whole schedule; with fewer done the card says so.
         window: side and stride of windows that large images are read by; None: whole.
         metrics: of `TaskEvaluator.compute`; empty where nothing was measured.
-        published: metric -> percent in the paper or the authors' logs.
+        published: metric -> percent in the paper or the authors' logs, of the very same experiment.
         recipe_yaml: the resolved recipe.
         versions: of the libraries.
         pictures: title -> file beside the card.

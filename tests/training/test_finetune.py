@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 
 import pytest
 import torch
@@ -10,9 +11,14 @@ from transformers import AutoConfig, AutoImageProcessor
 
 from mtp_hf.hub.bundle import AUTO_CLASSES
 from mtp_hf.metrics.finetuning import HEADLINES
-from mtp_hf.training.finetune import check_start, main, parse_arguments
+from mtp_hf.training.architectures import build_network
+from mtp_hf.training.build_model import build_model
+from mtp_hf.training.finetune import EXAMPLES, check_start, main, parse_arguments
+from mtp_hf.training.loaders import class_names
+from mtp_hf.training.recipe import load_recipe
 from mtp_hf.training.run_command import resolve_recipe
 from mtp_hf.training.run_log import read_log
+from mtp_hf.training.starting_weights import start_network
 from tests.training.tiny_finetune import TASK_VALUES, WRITERS, write_recipe
 
 NO_WARMUP = {"warmup_steps": 0}
@@ -227,6 +233,21 @@ def test_a_decoder_to_start_from_brings_its_backbone_in_place_of_the_one_of_the_
     assert (model.init, model.init_decoder) == (None, "outputs/demo/model")
     for chosen in (["--init", "encoder"], ["model.init=encoder"]):
         assert resolve_recipe(parse_arguments([*given, *chosen])).model.init == "encoder"
+
+
+def test_examples_of_the_help_take_the_demo_s_weights_as_they_stand(tmp_path, monkeypatch):
+    demo = load_recipe("pretrain/demo")
+    model = build_model(demo, class_names(demo))
+    model.save_pretrained(tmp_path / "outputs" / "demo" / "model")
+    model.backbone.save_pretrained(tmp_path / "outputs" / "demo" / "encoder")
+    monkeypatch.chdir(tmp_path)
+    lines = EXAMPLES.replace("\\\n", " ").splitlines()
+    commands = [line.split("finetune.py")[1] for line in lines if "outputs/demo/" in line]
+    assert len(commands) == 2
+    for command in commands:
+        recipe = resolve_recipe(parse_arguments(shlex.split(command)))
+        network = build_network(recipe, ["a", "b"])
+        assert start_network(network, recipe.model), command
 
 
 def test_a_decoder_is_a_start_for_a_row_that_needs_one():

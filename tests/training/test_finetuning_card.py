@@ -143,3 +143,37 @@ def test_the_multi_task_model_is_what_a_run_from_its_decoder_started_from(tmp_pa
     recipe = _recipe(tmp_path, "rotated_detection", **sections)
     facts = gather_facts(recipe, ["ship"], num_images=(5, 2), steps=1, planned_steps=4, metrics={})
     assert facts.init == "mtp/vit-b-rvsa-pretraining"
+
+
+def _published(*overrides):
+    recipe = load_recipe(
+        "scene_classification/eurosat", result="vit_b_rvsa_mtp", overrides=overrides
+    )
+    facts = gather_facts(recipe, ["a"], num_images=(5, 2), steps=1, planned_steps=4, metrics={})
+    return facts.published
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "model.backbone=vit_t_rvsa",
+        "schedule.epochs=2",
+        "data.limit_samples=28",
+        "data.evaluate=test",
+        "augment.magnitude=1",
+        "evaluation.max_samples=9",
+    ],
+)
+def test_a_changed_experiment_is_not_compared_with_the_published_one(override):
+    assert _published(override) == {}
+
+
+def test_another_machine_start_or_moment_of_measuring_leaves_the_published_numbers():
+    harmless = ["data.root=/data", "model.init=encoder", "seed=1", "efficiency.num_workers=1"]
+    assert _published(*harmless, "evaluation.every=5") == {"accuracy": 98.76}
+
+
+def test_a_recipe_of_ones_own_is_compared_with_what_it_names(tmp_path):
+    recipe = _recipe(tmp_path, "scene_classification", published={"accuracy": 90.0})
+    facts = gather_facts(recipe, ["a"], num_images=(5, 2), steps=1, planned_steps=4, metrics={})
+    assert facts.published == {"accuracy": 90.0}

@@ -113,8 +113,7 @@ def test_a_model_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch
 
 
 def test_the_text_of_the_end_has_published_values_and_files(tmp_path, folder):
-    recipe, _, facts = make_finetuned(tmp_path, "rotated_detection")
-    recipe = dataclasses.replace(recipe, published={"ap50": 74.54})
-    text = results_text(recipe, folder, facts.metrics)
+    _, _, facts = make_finetuned(tmp_path, "rotated_detection")
+    text = results_text(dataclasses.replace(facts, published={"ap50": 74.54}), folder)
     assert "| mAP    | 70.00   | 74.54     |" in text
     assert f"wrote {folder.log}" in text

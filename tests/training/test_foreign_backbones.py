@@ -19,6 +19,7 @@ TASKS = {
     "linear": ("scene_classification", {}),
 }
 NAMES = ["one", "two"]
+WINDOWS_OF_96 = ("data.image_size=160", "evaluation.window=96", "evaluation.stride=96")
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +119,8 @@ def test_names_with_a_slash_and_folders_mean_other_libraries(tmp_path, folders):
         ("/nowhere/at_all", "upernet", "seed=1", "/nowhere/at_all: no config of transformers"),
         ("bert", "upernet", "seed=1", "no backbone of the kind bert"),
         ("own", "upernet", "seed=1", "name its size, such as vit_b_rvsa"),
+        ("timm/test_vit", "upernet", "seed=1", "takes images of 160 pixels only; got .* 64, None"),
+        ("timm/test_vit", "upernet", WINDOWS_OF_96, "takes images of 160 pixels only; .* 160, 96"),
         ("resnet", "linear", "seed=1", "linear goes with backbones of this package"),
         ("resnet", "upernet", "optimizer.layer_decay=0.9", "layer_decay=0.9.*expected 1.0"),
         ("resnet", "upernet", "model.backbone_overrides.depht=1", "depht: the config.*no such"),
@@ -125,9 +128,16 @@ def test_names_with_a_slash_and_folders_mean_other_libraries(tmp_path, folders):
     ],
 )
 def test_what_cannot_work_is_refused(tmp_path, folders, backbone, architecture, override, message):
-    recipe = _recipe(tmp_path, architecture, folders.get(backbone, backbone), override)
+    overrides = [override] if isinstance(override, str) else override
+    recipe = _recipe(tmp_path, architecture, folders.get(backbone, backbone), *overrides)
     with pytest.raises(ValueError, match=message):
         build_backbone_config(recipe)
+
+
+def test_a_transformer_of_timm_trains_on_images_of_its_own_size(tmp_path):
+    recipe = _recipe(tmp_path, "upernet", "timm/test_vit", "data.image_size=160")
+    images = torch.zeros(1, 3, 160, 160)
+    assert build_network(recipe, NAMES).eval()(images).logits.shape[:2] == (1, 2)
 
 
 def test_a_rate_that_decays_needs_the_depth_of_parameters(tmp_path, folders):

@@ -46,6 +46,10 @@ def test_arguments_reach_the_transforms(recipe_of):
         (["model.architecture=retinanet"], "does not do task=scene_classification; .*linear"),
         (["augment.flips=0"], r"augment\.flips"),
         (["evaluation.transforms.size=3"], r"evaluation\.transforms\.size"),
+        (["augment.flip_probability=abc"], r"augment\.flip_probability: expected float, got 'abc'"),
+        (["augment.area_range=3"], r"augment\.area_range: expected a list, got 3"),
+        (["evaluation.transforms.image_size=[3,3]"], r"image_size: expected int, got \[3, 3\]"),
+        (["evaluation.window=64", "evaluation.stride=32"], "is measured on whole images"),
     ],
 )
 def test_what_does_not_belong_to_the_task_is_named(recipe_of, overrides, message):
@@ -57,6 +61,17 @@ def test_a_value_that_the_transforms_refuse_is_named_with_its_section(recipe_of)
     recipe = recipe_of("scene_classification", "augment.flip_probability=2")
     with pytest.raises(ValueError, match="augment: .*probability"):
         make_transforms(recipe, augment=True)
+
+
+def test_label_maps_are_read_by_windows(recipe_of):
+    for task in ("semantic_segmentation", "change_detection"):
+        windows = ["evaluation.window=64", "evaluation.stride=32"]
+        assert find_task(recipe_of(task, *windows)).has_windows
+
+
+def test_lists_and_number_words_of_a_recipe_arrive_as_the_transforms_expect_them(recipe_of):
+    given = ["augment.quarter_turn_labels=[1, 2]", "augment.max_angle_deg=9e1"]
+    assert make_transforms(recipe_of("rotated_detection", *given), augment=True)
 
 
 def test_rows_are_frozen():
