@@ -143,6 +143,8 @@ class FinetuneEvaluation(Evaluation):
         scales: sizes of test-time augmentation, as factors on the image size.
         flips: directions of test-time augmentation: `horizontal`, `vertical`, `diagonal`.
         transforms: arguments of the task's transforms of evaluation.
+        ignore_difficult: let rotated objects that are difficult be ignored, neither to be found nor
+            false alarms; false counts them like all others.
     """
 
     every: int = 1
@@ -151,6 +153,7 @@ class FinetuneEvaluation(Evaluation):
     scales: tuple[float, ...] = (1.0,)
     flips: tuple[str, ...] = ()
     transforms: dict[str, Any] = dataclasses.field(default_factory=dict)
+    ignore_difficult: bool = True  # evaluation code of DOTA
 
 
 @dataclasses.dataclass(frozen=True)

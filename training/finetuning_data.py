@@ -14,6 +14,7 @@ from accelerate.logging import get_logger
 from datasets import ClassLabel, Dataset
 from torch.utils.data import DataLoader
 
+from mtp_hf.data.image_names import with_own_names
 from mtp_hf.data.multi_dataset import (
     MultiDatasetBatchSampler,
     SourceDataset,
@@ -22,12 +23,12 @@ from mtp_hf.data.multi_dataset import (
 )
 from mtp_hf.data.row_filters import trainable_rows
 from mtp_hf.data.schema import RawSample, Sample
-from mtp_hf.data.transforms import Compose, finalize
+from mtp_hf.data.transforms import Compose, DropDegenerate, finalize
 from mtp_hf.dataset_scripts.class_names import CHANGE_CLASSES, DATASET_CLASSES
 from mtp_hf.dataset_scripts.loading import load_dataset
 from mtp_hf.training.finetune_schema import FinetuneRecipe
 from mtp_hf.training.recipe_sections import micro_batch_sizes
-from mtp_hf.training.tasks import find_task, make_transforms
+from mtp_hf.training.tasks import evaluation_arguments, find_task, make_transforms
 
 logger = get_logger(__name__)
 
@@ -38,14 +39,21 @@ class WithReference:
     Args:
         transforms: of evaluation.
         annotations: keys that are kept.
+        drop_degenerate: drop polygons with two equal consecutive corners, as the loaders of some
+            data sets do: they are not to be found.
     """
 
-    def __init__(self, transforms: Compose, annotations: tuple[str, ...]) -> None:
+    def __init__(
+        self, transforms: Compose, annotations: tuple[str, ...], *, drop_degenerate: bool = False
+    ) -> None:
         self.transforms = transforms
         self.annotations = annotations
+        self.drop_degenerate = drop_degenerate
 
     def __call__(self, sample: RawSample, rng: np.random.Generator) -> Sample:
         """Take them off, transform, and give them back under `reference`."""
+        if self.drop_degenerate:
+            sample = DropDegenerate()(sample, rng)
         pictures: Any = {key: value for key, value in sample.items() if key not in self.annotations}
         kept: Any = {key: value for key, value in sample.items() if key in self.annotations}
         reference: Any = {"image_id": sample["image_id"], **finalize(kept, rng)}
@@ -212,7 +220,9 @@ def make_source(
     reader = functools.partial(task.row_to_sample, dataset=recipe.data.builder, **options)
     transforms: Any = make_transforms(recipe, augment=augment)
     if not augment:
-        transforms = WithReference(transforms, task.annotations)
+        rows = with_own_names(rows)
+        drop = evaluation_arguments(recipe).get("drop_degenerate", False)
+        transforms = WithReference(transforms, task.annotations, drop_degenerate=drop)
     return SourceDataset(recipe.data.builder, rows, reader, transforms)
 
 

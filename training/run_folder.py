@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mtp_hf.training.durable_files import temporary_name, write_durably
+from mtp_hf.training.strict_json import strict_json
 
 # Everything that a run writes; only this is removed by --overwrite.
 CONTENTS = (
@@ -153,8 +154,8 @@ class RunFolder:
             raise ValueError(f"{self.metrics}: not JSON: {error}") from None
 
     def write_metrics(self, **values: Any) -> None:
-        """Add values to `metrics.json`."""
-        write_durably(self.metrics, json.dumps(self.read_metrics() | values, indent=2) + "\n")
+        """Add values to `metrics.json`, undefined ones as null."""
+        write_durably(self.metrics, strict_json(self.read_metrics() | values, indent=2) + "\n")
 
     def list_written(self) -> list[Path]:
         """List what lies in the folder, for the end of the run."""

@@ -7,7 +7,6 @@ line, so that nothing is in the file twice.
 """
 
 import json
-import math
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from accelerate import Accelerator
 
 from mtp_hf.training.agreement import on_main_process
 from mtp_hf.training.durable_files import flush_file, write_durably
+from mtp_hf.training.strict_json import strict_json
 
 
 class RunLog:
@@ -115,16 +115,11 @@ def flatten_numbers(values: Mapping[str, Any], prefix: str = "") -> dict[str, fl
 
 
 def _to_line(values: Mapping[str, Any]) -> str:
-    return json.dumps(_strict(values), allow_nan=False) + "\n"
+    return strict_json(_shorten(values)) + "\n"
 
 
-def _strict(value: Any) -> Any:
-    """Replace NaN and infinity, which JSON has no word for, by null; shorten floats.
-
-    Nine digits tell every float32 from its neighbours.
-    """
+def _shorten(value: Any) -> Any:
+    """Shorten floats to nine digits, which tell every float32 from its neighbours."""
     if isinstance(value, Mapping):
-        return {key: _strict(each) for key, each in value.items()}
-    if isinstance(value, float):
-        return float(f"{value:.9g}") if math.isfinite(value) else None
-    return value
+        return {key: _shorten(each) for key, each in value.items()}
+    return float(f"{value:.9g}") if isinstance(value, float) else value

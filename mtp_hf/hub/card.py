@@ -288,11 +288,13 @@ def _metrics_section(facts: RunFacts) -> str:
     )
 
 
-def metric_rows(before: Mapping[str, float], after: Mapping[str, float]) -> list[list[str]]:
+def metric_rows(
+    before: Mapping[str, float | None], after: Mapping[str, float | None]
+) -> list[list[str]]:
     """Lay out flat metrics as a table: a row for each set and metric, pooled values last.
 
     Args:
-        before: of the untrained network; empty leaves the column out.
+        before: of the untrained network; empty leaves the column out; None is undefined.
         after: of the trained network.
     """
     datasets = list(dict.fromkeys(name.split("/")[0] for name in after))
@@ -330,5 +332,5 @@ def _dataset_title(facts: RunFacts, source: SourceFacts) -> str:
     return SAMRS_SETS[source.config]
 
 
-def _percent(value: float) -> str:
-    return "-" if math.isnan(value) else f"{100 * value:.1f}"
+def _percent(value: float | None) -> str:
+    return "-" if value is None or math.isnan(value) else f"{100 * value:.1f}"

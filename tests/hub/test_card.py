@@ -144,6 +144,11 @@ def test_without_values_before_there_is_no_such_column():
     ]
 
 
+def test_metrics_read_back_as_null_are_shown_as_undefined():
+    rows = metric_rows({"pooled/rd/ap50": None}, {"pooled/rd/ap50": 1.0})
+    assert rows[1] == ["pooled", "rotated AP50", "-", "100.0"]
+
+
 def test_a_markdown_table_has_a_rule_under_its_heading():
     assert markdown_table([["a", "bb"], ["ccc", "d"]]) == "\n".join(
         ["| a   | bb |", "|-----|----|", "| ccc | d  |"]

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from mtp_hf.dataset_scripts.class_names import EUROSAT_CLASSES, LOVEDA_CLASSES
 from mtp_hf.training.finetuning_data import (
@@ -126,6 +127,47 @@ def test_what_is_compared_stays_in_pixels_of_the_stored_image(recipe_of):
     box = label["reference"]["rotated_boxes"][0]
     assert 0 < box[0] < 60 and 0 < box[1] < 40
     assert label["reference"]["image_id"] == label["image_id"]
+
+
+def _reference(recipe, objects):
+    """What a row of oriented objects is compared with."""
+    row = {"image_id": "a", "image": Image.new("RGB", (60, 40)), "objects": objects}
+    source = _source(recipe, "validation", augment=False)
+    sample = source.transforms(source.row_to_sample(row), np.random.default_rng(0))
+    return sample["reference"], sample["dropped"]
+
+
+@pytest.mark.parametrize(("drop", "labels"), [(False, [0, 1]), (True, [1])])
+def test_degenerate_objects_are_not_to_be_found_where_the_recipe_says_so(recipe_of, drop, labels):
+    recipe = recipe_of("rotated_detection", f"evaluation.transforms.drop_degenerate={drop}")
+    polygons = [[5.0, 5, 5, 5, 9, 9, 7, 9], [20, 10, 30, 10, 30, 20, 20, 20]]
+    objects = {"polygon": polygons, "category": [0, 1], "difficult": [0, 0]}
+    reference, dropped = _reference(recipe, objects)
+    assert reference["rotated_class_labels"].tolist() == labels
+    assert dropped == ({"degenerate_polygons": 1} if drop else {})
+
+
+def test_crowds_are_kept_to_measure_with_and_not_trained_on(recipe_of):
+    recipe = recipe_of("horizontal_detection")
+    boxes = [[5.0, 5, 8, 8], [20, 10, 30, 20]]
+    objects = {"bbox": boxes, "category": [0, 1], "iscrowd": [True, False], "area": [9.0, 400.0]}
+    reference, _ = _reference(recipe, objects)
+    assert reference["iscrowd"].tolist() == [True, False]
+    assert reference["area"].tolist() == [9.0, 400.0]
+    source = _source(recipe)
+    row = {"image_id": "a", "image": Image.new("RGB", (60, 40)), "objects": objects}
+    trained = source.transforms(source.row_to_sample(row), np.random.default_rng(0))
+    assert trained["class_labels"].tolist() == [1]
+
+
+def test_images_of_joined_splits_are_all_measured(recipe_of):
+    recipe = recipe_of("change_detection", "data.evaluate=test+test")
+    source = _source(recipe, "validation", augment=False)
+    samples = [
+        source.transforms(source.row_to_sample(row), np.random.default_rng(0))
+        for row in source.rows
+    ]
+    assert len({sample["reference"]["image_id"] for sample in samples}) == len(source) == 4
 
 
 def test_training_batches_follow_from_the_step_alone(recipe_of):

@@ -39,7 +39,8 @@ def message(*arguments):
 )
 def test_metrics_classes_and_pictures_are_written(models, tmp_path, capsys, task, picture, heading):
     main(["--model", str(models[task]), "--output", str(tmp_path / "eval")])
-    content = json.loads((tmp_path / "eval" / "metrics.json").read_text())
+    text = (tmp_path / "eval" / "metrics.json").read_text()
+    content = json.loads(text, parse_constant=pytest.fail)
     assert content["num_images"] > 0
     assert all(
         len(values) == len(content["class_names"]) for values in content["per_class"].values()

@@ -1,6 +1,7 @@
 """Claims about the output folder of a run."""
 
 import errno
+import json
 import os
 
 import pytest
@@ -113,6 +114,13 @@ def test_metrics_are_added_to_those_before(used):
     used.write_metrics(before={"a": 0.0})
     used.write_metrics(after={"a": 0.5})
     assert used.read_metrics() == {"before": {"a": 0.0}, "after": {"a": 0.5}}
+
+
+def test_undefined_metrics_are_null(used):
+    used.write_metrics(after={"changed_f1": float("nan")})
+    assert json.loads(used.metrics.read_text(), parse_constant=pytest.fail) == {
+        "after": {"changed_f1": None}
+    }
 
 
 def test_what_was_written_is_listed(used):

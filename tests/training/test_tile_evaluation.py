@@ -1,6 +1,7 @@
 """Claims about scoring whole images from tiles."""
 
 import dataclasses
+import shutil
 
 import pytest
 import torch
@@ -109,6 +110,32 @@ def test_whole_images_have_the_objects_of_their_label_file(dota_recipe, shared_d
     assert image["image_id"] == "P1888"
     assert len(image["rotated_boxes"]) == sum(len(line.split()) >= 9 for line in lines)
     assert image["rotated_boxes"].shape[1] == 5
+
+
+def test_images_of_one_name_cannot_be_merged(dota_recipe):
+    data = dataclasses.replace(dota_recipe.data, evaluate="validation+validation")
+    with pytest.raises(
+        ValueError, match=r"2 images of split 'validation\+validation' have 1 names"
+    ):
+        whole_images(dataclasses.replace(dota_recipe, data=data), 15)
+
+
+def test_degenerate_objects_of_whole_images_are_dropped_where_the_recipe_says_so(
+    dota_recipe, tmp_path, shared_dir
+):
+    root = tmp_path / "dota"
+    shutil.copytree(shared_dir / "data/samples/dota/val", root / "val")
+    with (root / "val/labelTxt/P1888.txt").open("a") as file:
+        file.write("5 5 5 5 9 9 7 9 ship 0\n")
+    counts = []
+    for drop in (False, True):
+        evaluation = dataclasses.replace(
+            dota_recipe.evaluation, transforms={"drop_degenerate": drop}
+        )
+        data = dataclasses.replace(dota_recipe.data, root=str(root))
+        recipe = dataclasses.replace(dota_recipe, data=data, evaluation=evaluation)
+        counts.append(len(whole_images(recipe, 15)["P1888"]["rotated_boxes"]))
+    assert counts[0] - counts[1] == 1
 
 
 def test_tiles_without_an_object_are_measured_too(dota_recipe):
