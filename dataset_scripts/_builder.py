@@ -16,7 +16,7 @@ from datasets.exceptions import DatasetGenerationError
 
 from mtp_hf.dataset_scripts._archives import extract_archives, foreign_archives_hint
 from mtp_hf.dataset_scripts._files import walk_folders
-from mtp_hf.dataset_scripts._readers import MAX_PIXELS, AnnotationError
+from mtp_hf.dataset_scripts._readers import MAX_PIXELS, AnnotationError, MissingFileError
 from mtp_hf.dataset_scripts.facts import FACTS
 
 logger = datasets.utils.logging.get_logger(__name__)
@@ -172,13 +172,30 @@ class FilesBuilder(datasets.GeneratorBasedBuilder):
                 + (f"\n  and {more} more" if more > 0 else "")
             )
 
+    def _prepare_split(
+        self, split_generator: datasets.SplitGenerator, *args: Any, **kwargs: Any
+    ) -> None:
+        """Refuse a split without a row; the library says "no data" only when it is asked for."""
+        super()._prepare_split(split_generator, *args, **kwargs)
+        if not split_generator.split_info.num_examples:
+            num_records = len(split_generator.gen_kwargs["records"])
+            drops_tiles = getattr(self.config, "keep_empty", True) is False
+            raise AnnotationError(
+                f"{self.config.data_dir}: none of the {num_records} records of split "
+                f"{split_generator.name!r} of config {self.config.name!r} gives a row; expected "
+                f"some{' (keep_empty=True keeps tiles without objects)' if drops_tiles else ''}"
+            )
+
     def _prepare_split_single(self, *args: Any, **kwargs: Any) -> Iterator[tuple]:
         """Let our own messages through; the library hides them behind a general one."""
         try:
             yield from super()._prepare_split_single(*args, **kwargs)
         except DatasetGenerationError as error:
-            if isinstance(error.__cause__, AnnotationError):
-                raise error.__cause__ from None
+            cause = error.__cause__
+            if isinstance(cause, MissingFileError):  # an OSError, which is hidden once more
+                raise AnnotationError(str(cause)) from None
+            if isinstance(cause, AnnotationError):
+                raise cause from None
             raise
 
 

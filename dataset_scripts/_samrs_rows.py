@@ -22,8 +22,10 @@ from PIL import Image
 
 from mtp_hf.dataset_scripts._annotations_xml import read_oriented_xml
 from mtp_hf.dataset_scripts._readers import (
+    MAX_PIXELS,
     AnnotationError,
     PolygonRecord,
+    no_limit_of_pillow,
     read_image_size,
     read_polygon_text,
 )
@@ -44,6 +46,7 @@ class SamrsRowReader:
     """Read rows of one set, and count the images that got an all-background map.
 
     Attributes:
+        max_pixels: larger pictures and maps are refused.
         json_instances: entries of COCO files by image id, for sets without pickles.
     """
 
@@ -51,6 +54,7 @@ class SamrsRowReader:
     class_names: list[str]
     tasks: tuple[str, ...]
     check_maps: bool = True
+    max_pixels: int = MAX_PIXELS
     json_instances: dict[str, list[dict[str, Any]]] | None = None
     num_background: int = 0
     _labels: dict[str, int] = field(init=False)
@@ -72,7 +76,7 @@ class SamrsRowReader:
             raise AnnotationError(f"image {image_id!r}: {error}") from None
 
     def _read(self, image_id: str, image_path: str) -> dict[str, Any]:
-        size = read_image_size(image_path)
+        size = read_image_size(image_path, self.max_pixels)
         files = {
             "ss": _file(self.layout.gray, image_id, (".png",)),
             "is": _file(self.layout.instances, image_id, (".pkl",)),
@@ -113,14 +117,14 @@ class SamrsRowReader:
         """Check size and values of a gray map; number of its pixels that have a class."""
         if path is None:
             return 0
-        height, width = read_image_size(path)
+        height, width = read_image_size(path, self.max_pixels)
         if (height, width) != size:
             expected = f"{size[0]} x {size[1]}, the size of the image"
             _fail(path, FIELDS["ss"], f"{height} x {width} pixels", expected)
         if not self.check_maps:
             return 0
         try:
-            with Image.open(path) as gray:
+            with no_limit_of_pillow(), Image.open(path) as gray:
                 mode, counts = gray.mode, gray.histogram()
         except (OSError, SyntaxError, ValueError) as error:
             raise AnnotationError(f"{path}: the gray map is damaged ({error})") from None

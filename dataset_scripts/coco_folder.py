@@ -3,7 +3,9 @@
     rows = load_dataset("coco_folder", data_dir="mine", split="train")
 
 Where the files may lie is in `_coco_files.py`. Ids of classes are any numbers; ours are their
-ranks. A picture's id is its file name without suffix. Segmentations and keypoints are not read.
+ranks, and ids of one name are one class (Roboflow adds a category that no object has). A picture's
+id is its file name without suffix. Segmentations and keypoints are not read. A size of null or 0
+and an area of null, which programs for labelling write, count as not told.
 
 Source: COCO's data format (boxes x, y, width, height in pixels).
 """
@@ -11,7 +13,7 @@ Source: COCO's data format (boxes x, y, width, height in pixels).
 import functools
 import math
 from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, ClassVar
 
 import datasets
@@ -21,6 +23,7 @@ from mtp_hf.dataset_scripts._coco_files import (
     CocoPicture,
     find_coco_files,
     find_picture,
+    image_id_of,
     read_coco_file,
 )
 from mtp_hf.dataset_scripts._own_builder import OwnBuilder, OwnConfig
@@ -38,7 +41,7 @@ class CocoFolder(OwnBuilder):
 
     def find_class_names(self, root: Path) -> list[str]:
         """Names of the categories in the order of their ids."""
-        return [name for _, name in sorted(self._categories.items())]
+        return list(dict.fromkeys(name for _, name in sorted(self._categories.items())))
 
     def find_records(self, root: Path) -> dict[str, Sequence[CocoPicture]]:
         """Pictures of each split with their annotations."""
@@ -47,14 +50,15 @@ class CocoFolder(OwnBuilder):
     def read_record(self, record: CocoPicture) -> Iterator[tuple[str, dict[str, Any]]]:
         """Row of one picture."""
         path, entry = find_picture(record, self._root), record.entry
-        image_id = str(PurePosixPath(entry["file_name"]).with_suffix(""))
+        image_id = image_id_of(record)
         row = self.picture_columns(image_id, path)
         size = row["height"], row["width"]
-        told = entry.get("height", size[0]), entry.get("width", size[1])
+        told = entry.get("height") or size[0], entry.get("width") or size[1]
         if told != size:
+            hint = ", as it is shown (turned by its EXIF orientation)" if told == size[::-1] else ""
             raise AnnotationError(
                 f"{record.file}: {told[0]} x {told[1]} pixels (height x width), but {path} has "
-                f"{size[0]} x {size[1]}; expected the same"
+                f"{size[0]} x {size[1]}; expected the same{hint}"
             )
         objects = [self._object(annotation, record.file) for annotation in record.annotations]
         names = ("id", "bbox", "category", "area", "iscrowd")
@@ -71,10 +75,11 @@ class CocoFolder(OwnBuilder):
         if bbox[2] < 0 or bbox[3] < 0:
             raise AnnotationError(f"{where}: bbox {bbox} of negative size")
         class_id = annotation.get("category_id")
-        if not isinstance(class_id, int) or class_id not in self._categories:
+        if not isinstance(class_id, int | float) or class_id not in self._categories:
             known = ", ".join(map(str, sorted(self._categories)))
             raise AnnotationError(f"{where}: category_id {class_id!r}; expected one of {known}")
-        area, crowd = annotation.get("area", bbox[2] * bbox[3]), annotation.get("iscrowd", 0)
+        area, crowd = annotation.get("area"), annotation.get("iscrowd", 0)
+        area = bbox[2] * bbox[3] if area is None else area
         if not _is_number(area) or crowd not in (0, 1):
             raise AnnotationError(
                 f"{where}: area {area!r}, iscrowd {crowd!r}; expected a number, and 0 or 1"
@@ -82,7 +87,7 @@ class CocoFolder(OwnBuilder):
         return {
             "id": annotation["id"],
             "bbox": bbox,
-            "category": self.classes.of(self._categories[class_id], where),
+            "category": self.classes.of(self._categories[int(class_id)], where),
             "area": area,
             "iscrowd": bool(crowd),
         }
@@ -94,7 +99,10 @@ class CocoFolder(OwnBuilder):
     @functools.cached_property
     def _files(self) -> dict[str, CocoFile]:
         found = find_coco_files(self._root)
-        return {split: read_coco_file(path, self._root, split) for split, path in found.items()}
+        return {
+            split: read_coco_file(path, self._root, split, self.config.on_error)
+            for split, path in found.items()
+        }
 
     @functools.cached_property
     def _categories(self) -> dict[int, str]:

@@ -25,6 +25,7 @@ import datasets
 import numpy as np
 
 from mtp_hf.dataset_scripts._builder import FilesBuilder, FilesConfig
+from mtp_hf.dataset_scripts._detection_rows import report_missing
 from mtp_hf.dataset_scripts._files import IMAGE_SUFFIXES, index_files
 from mtp_hf.dataset_scripts._readers import AnnotationError, read_coco_json, read_image_list
 from mtp_hf.dataset_scripts._samrs_layout import (
@@ -147,9 +148,13 @@ class Samrs(FilesBuilder):
 
     @functools.cached_property
     def _reader(self) -> SamrsRowReader:
-        layout, tasks = self.config.layout(), self.config.resolved_tasks()
+        config, layout = self.config, self.config.layout()
         reader = SamrsRowReader(
-            layout, SAMRS_CLASSES[self.config.name], tasks, self.config.check_maps
+            layout,
+            SAMRS_CLASSES[config.name],
+            config.resolved_tasks(),
+            check_maps=config.check_maps,
+            max_pixels=config.max_pixels,
         )
         if layout.instances is None and layout.instance_json:
             files = [read_coco_json(path) for path in layout.instance_json]
@@ -226,24 +231,15 @@ def _split_ids(
                 f"{layout.lists[split]}: {len(image_ids) - len(kept)} test images left out; "
                 "include_test=True reads them"
             )
-        splits[split] = sorted(kept)
-        _check_listed(layout.lists[split], layout, splits[split], images)
+        if missing := [i for i in kept if i not in images]:
+            what = f"{layout.lists[split]}: {len(missing)} of {len(kept)} images are missing in"
+            report_missing(f"{what} {' or '.join(layout.images)}", missing, config.on_error)
+        splits[split] = sorted(i for i in kept if i in images)
+        if not splits[split]:
+            raise AnnotationError(f"{layout.lists[split]}: no image is left in this split")
     if both := set(splits["train"]) & set(splits["validation"]):
         logger.warning(f"{layout.folder}: {len(both)} images are in both train and valid lists")
     return splits
-
-
-def _check_listed(
-    file: str, layout: SamrsLayout, image_ids: list[str], images: dict[str, str]
-) -> None:
-    missing = [i for i in image_ids if i not in images]
-    if missing:
-        raise FileNotFoundError(
-            f"{file}: {len(missing)} of {len(image_ids)} images are missing, first "
-            f"{', '.join(map(repr, missing[:5]))}; expected them in {' or '.join(layout.images)}"
-        )
-    if not image_ids:
-        raise AnnotationError(f"{file}: no image is left in this split")
 
 
 def _test_ids(layout: SamrsLayout) -> set[str]:

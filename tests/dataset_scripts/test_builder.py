@@ -8,7 +8,8 @@ import datasets
 import pytest
 
 from mtp_hf.dataset_scripts._builder import FilesBuilder, FilesConfig, hash_files
-from mtp_hf.dataset_scripts._readers import AnnotationError
+from mtp_hf.dataset_scripts._readers import AnnotationError, read_image_size
+from tests.fakes_detection import write_picture
 
 
 class Words(FilesBuilder):
@@ -61,6 +62,45 @@ def test_a_broken_record_is_left_out_whole_and_listed_if_asked(root, tmp_path, c
     assert found == ["one", "two", "four"]
     assert "1 of 3 records left out" in caplog.text
     assert "b.txt: word 1 is empty" in caplog.text
+
+
+@pytest.mark.parametrize("num_proc", [None, 2])
+def test_a_split_of_which_nothing_is_left_is_an_error_that_names_it(root, tmp_path, num_proc):
+    for path in root.iterdir():
+        path.write_text(",")
+    made = builder(root, tmp_path / "cache", on_error="skip")
+    with pytest.raises(AnnotationError, match="none of the 3 records of split 'train' of config"):
+        made.download_and_prepare(num_proc=num_proc)
+
+
+class Sizes(Words):
+    """One size of a picture a file."""
+
+    def read_record(self, record: str) -> Iterator[tuple[str, dict]]:
+        yield Path(record).stem, {"image_id": record, "word": str(read_image_size(record))}
+
+
+@pytest.fixture
+def linked(tmp_path):
+    folder = tmp_path / "linked"
+    folder.mkdir()
+    write_picture(tmp_path / "a.png").rename(folder / "a.txt")
+    (folder / "b.txt").symlink_to(tmp_path / "gone")
+    return folder
+
+
+@pytest.mark.parametrize("num_proc", [None, 2])
+def test_a_link_that_leads_nowhere_is_our_own_error(linked, tmp_path, num_proc):
+    made = Sizes(data_dir=str(linked), cache_dir=str(tmp_path / "cache"))
+    with pytest.raises(AnnotationError, match=r"b\.txt: not there, or a link that leads nowhere"):
+        made.download_and_prepare(num_proc=num_proc)
+
+
+def test_a_link_that_leads_nowhere_is_left_out_if_asked(linked, tmp_path):
+    made = Sizes(data_dir=str(linked), cache_dir=str(tmp_path / "cache"), on_error="skip")
+    made.download_and_prepare()
+    assert made.as_dataset("train")["word"][:] == ["(40, 60)"]
+    assert len(list(made.as_streaming_dataset("train"))) == 1
 
 
 def test_another_way_with_errors_is_refused(root, tmp_path):

@@ -1,5 +1,8 @@
 """Where COCO files and their pictures may lie, and files that are none."""
 
+import logging
+
+import datasets
 import pytest
 
 from mtp_hf.dataset_scripts._coco_files import find_coco_files, find_picture, read_coco_file
@@ -46,6 +49,40 @@ def test_one_file_beside_a_folder_of_pictures_is_all_train(root):
     write_picture(root / "images/a.jpg")
     write_json(root / "annotations.json", coco_content("a"))
     assert found(root) == {"train": ["images/a.jpg"]}
+
+
+@pytest.mark.parametrize("subset", ["default", "Harbours"])
+def test_the_layout_of_cvat(root, subset):
+    write_picture(root / f"images/{subset}/a.jpg")
+    write_json(root / f"annotations/instances_{subset}.json", coco_content("a"))
+    assert found(root) == {"train": [f"images/{subset}/a.jpg"]}
+
+
+def test_pictures_that_differ_in_their_suffix_alone_are_an_error(root):
+    content = coco_content("ab")
+    names = ["a.png", "a b.jpg"]  # between these two names when sorted
+    for image, name in zip(content["images"], names, strict=True):
+        image["file_name"] = name
+    content["images"].append({"id": 3, "file_name": "a.jpg"})
+    path = write_json(root / "annotations.json", content)
+    with pytest.raises(
+        AnnotationError, match=r"images 3 and 1 are 'a\.jpg' and 'a\.png'; expected"
+    ):
+        read_coco_file(path, root, "train")
+
+
+def test_annotations_of_unknown_images_are_left_out_and_counted_if_asked(root, caplog):
+    content = coco_content("ab")
+    content["annotations"][1]["image_id"] = 9
+    path = write_json(root / "annotations.json", content)
+    datasets.utils.logging.enable_propagation()
+    with caplog.at_level(logging.WARNING):
+        pictures = read_coco_file(path, root, "train", on_error="skip").pictures
+    datasets.utils.logging.disable_propagation()
+    assert [len(picture.annotations) for picture in pictures] == [1, 0]
+    assert "1 annotations of images that are not among the images, first annotations[1]" in (
+        caplog.text
+    )
 
 
 def test_pictures_below_folders_of_splits_are_those_of_the_split(root):
@@ -119,7 +156,7 @@ def broken(**changes):
         (broken(images=[{"id": 1, "file_name": "a"}] * 2), "images: id 1 is there twice"),
         (
             broken(images=[{"id": i, "file_name": "a"} for i in (1, 2)]),
-            "images 1 and 2 are both 'a'",
+            "images 1 and 2 are 'a' and 'a'; expected one entry a file",
         ),
         (broken(categories=[{"id": 3, "name": "x"}] * 2), "categories: id 3 is there twice"),
         (

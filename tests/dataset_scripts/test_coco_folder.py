@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from mtp_hf.dataset_scripts._readers import AnnotationError
 from mtp_hf.dataset_scripts.coco_folder import CocoFolder
 from mtp_hf.dataset_scripts.loading import load_dataset
+from tests.fakes_detection import write_turned_picture
 from tests.fakes_own import BOXES, coco_content, write_coco, write_json
 
 
@@ -28,11 +29,11 @@ def load(root, tmp_path):
     return load
 
 
-def change(root, **fields):
-    """Change fields of the first annotation of the training file."""
+def change(root, kind="annotations", **fields):
+    """Change fields of the first annotation, or of another first entry, of the training file."""
     path = root / "annotations/instances_train2017.json"
     content = json.loads(path.read_text())
-    content["annotations"][0] |= fields
+    content[kind][0] |= fields
     write_json(path, content)
 
 
@@ -126,6 +127,42 @@ def test_a_damaged_picture_is_an_error(load, root):
     picture.write_bytes(picture.read_bytes()[:300])
     with pytest.raises(AnnotationError, match=r"b\.jpg: the image file is"):
         load()
+
+
+def test_a_size_that_the_exif_of_the_picture_turns_is_that_of_the_picture_as_shown(load, root):
+    write_turned_picture(root / "train2017/a.jpg")
+    with pytest.raises(AnnotationError, match="40 x 60 .* has 60 x 40; .* by its EXIF orientation"):
+        load()
+    change(root, "images", width=40, height=60)
+    first = load(split="train")[0]
+    assert (first["width"], first["height"]) == first["image"].size == (40, 60)
+
+
+@pytest.mark.parametrize("value", [None, 0])
+def test_a_size_that_is_not_told_is_that_of_the_picture(load, root, value):
+    change(root, "images", width=value, height=value)
+    assert load(split="train")[0]["width"] == 60
+
+
+def test_an_area_that_is_not_told_is_that_of_the_box(load, root):
+    change(root, area=None)
+    assert load(split="train")[0]["objects"]["area"][0] == 20 * 8
+
+
+def test_an_id_of_a_class_may_be_written_with_a_point(load, root):
+    change(root, category_id=18.0)
+    assert load(split="train")[0]["objects"]["category"] == [1, 0]
+
+
+def test_ids_of_one_name_are_one_class(load, root):
+    path = root / "annotations/instances_train2017.json"
+    content = coco_content("ab")
+    content["categories"].append({"id": 0, "name": "ship", "supercategory": "none"})
+    content["annotations"][1]["category_id"] = 0
+    write_json(path, content)
+    rows = load(split="train")
+    assert rows.features["objects"]["category"].feature.names == ["ship", "harbor"]
+    assert rows[0]["objects"]["category"] == [0, 0]
 
 
 def test_splits_that_call_a_class_differently_are_an_error(load, root):

@@ -339,8 +339,24 @@ def test_listed_images_that_are_missing_are_counted_and_named(tmp_path):
     (folder / "train.txt").write_text("a\nx\ny\n")
     with pytest.raises(FileNotFoundError) as error:
         load_samrs("fast", tmp_path, "train", tmp_path / "cache")
-    assert "train.txt: 2 of 3 images are missing, first 'x', 'y'" in str(error.value)
-    assert str(folder / "images") in str(error.value)
+    assert "train.txt: 2 of 3 images are missing in " in str(error.value)
+    assert f"{folder / 'images'}, first 'x', 'y'; expected" in str(error.value)
+
+
+def test_listed_images_that_are_missing_are_left_out_if_asked(tmp_path, caplog):
+    folder = write_samrs_by_hand(tmp_path, "fast")
+    (folder / "train.txt").write_text("a\nx\ny\n")
+    logging.getLogger("datasets").addHandler(caplog.handler)
+    rows = load_samrs("fast", tmp_path, "train", tmp_path / "cache", on_error="skip")
+    logging.getLogger("datasets").removeHandler(caplog.handler)
+    assert rows["image_id"] == ["a"]
+    assert "2 of 3 images are missing" in caplog.text
+
+
+def test_a_picture_over_the_limit_that_was_asked_for_is_refused(tmp_path):
+    write_samrs_by_hand(tmp_path, "fast")
+    with pytest.raises(ValueError, match=r"a\.png: the image claims .* max_pixels=10,"):
+        load_samrs("fast", tmp_path, "train", tmp_path / "cache", max_pixels=10)
 
 
 def test_an_empty_list_is_an_error(tmp_path):

@@ -68,6 +68,21 @@ def test_sizes_are_those_of_the_image(tmp_path):
     assert (found["width"], found["height"], found["image_id"]) == (WIDTH, HEIGHT, "a")
 
 
+def test_a_gray_map_over_the_limit_is_refused(tmp_path):
+    folder = write_samrs_by_hand(tmp_path, "fast")
+    rows = reader(folder, "fast")
+    rows.max_pixels = WIDTH * HEIGHT
+    Image.new("L", (WIDTH + 1, HEIGHT)).save(gray_path(folder, "fast", "a"))
+    with pytest.raises(AnnotationError, match=r"gray/a\.png: the image claims .* max_pixels="):
+        rows.read(str(image_path(folder, "fast", "a")))
+
+
+def test_a_gray_map_beyond_the_limit_of_pillow_is_checked(tmp_path, monkeypatch):
+    folder = write_samrs_by_hand(tmp_path, "fast")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    assert row(folder, "fast")["width"] == WIDTH
+
+
 def test_the_gray_map_is_handed_on_unread(tmp_path):
     folder = write_samrs_by_hand(tmp_path, "fast")
     assert row(folder, "fast")["semantic_mask"] == str(gray_path(folder, "fast", "a"))
