@@ -64,7 +64,11 @@ class LabelKind:
         return not set(self.suffixes) & set(PICTURE_SUFFIXES)
 
     def index(self, folder: Path, pictures: Container[str] = ()) -> dict[str, str]:
-        """Label files by the stem of their picture."""
+        """Label files by the stem of their picture.
+
+        Raises:
+            AnnotationError: a picture has two.
+        """
         found = index_files((str(folder),), self.suffixes)
         if self.fits_beside_pictures:
             return {
@@ -75,7 +79,12 @@ class LabelKind:
         labels: dict[str, str] = {}
         for stem, path in found.items():
             ending = next((ending for ending in self.endings if stem.endswith(ending)), "")
-            labels.setdefault(stem.removesuffix(ending), path)
+            of = stem if stem in pictures else stem.removesuffix(ending)
+            if of in labels:
+                raise AnnotationError(
+                    f"{path}: a label of {of!r} as {labels[of]} is; expected one a picture"
+                )
+            labels[of] = path
         return labels
 
 

@@ -39,7 +39,8 @@ PNG_START = b"\x89PNG\r\n\x1a\n"
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 PNG_DEPTHS = (8, 16)
 PNG_COLORS = (0, 2, 4, 6)  # gray, RGB and both with alpha; 3 is a palette
-PLAIN_MODES = ("L", "LA", "P", "RGB", "RGBA", "I", "F", "I;16", "I;16B")  # values as stored
+PLAIN_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I", "F", "I;16", "I;16B")  # values as stored
+BLACK_AND_WHITE = np.array([[0, 0, 0], [255, 255, 255]], np.uint8)  # of pixels of one bit
 PICTURE_BANDS = {1: (1,), 2: (1,), 3: (1, 2, 3), 4: (1, 2, 3)}  # the last of 2 or 4 is no color
 PERCENTILES = (2, 98)  # of an image of more than 8 bits: become 0 and 255
 SAMPLE_SIDE = 1024  # rows and columns that are looked at for them
@@ -70,7 +71,7 @@ class Raster:
     Attributes:
         height: rows.
         width: columns.
-        num_bands: values of a pixel as stored; a palette counts as one.
+        num_bands: values of a pixel as stored; a palette counts as one, and one bit is 0 or 1.
         dtype: type of a value.
 
     Raises:
@@ -220,8 +221,10 @@ class Raster:
         if palette is not None:
             self._palette = np.array(palette, np.uint8).reshape(-1, 3)
         if image.mode not in PLAIN_MODES:
-            image = image.convert("L" if image.mode == "1" else "RGB")
+            image = image.convert("RGB")
         pixels = np.asarray(image)
+        if image.mode == "1":
+            pixels, self._palette = pixels.astype(np.uint8), BLACK_AND_WHITE
         pixels = pixels[..., None] if pixels.ndim == 2 else pixels
         self._pixels, self.num_bands, self.dtype = pixels, pixels.shape[2], pixels.dtype
         self.height, self.width = pixels.shape[:2]
@@ -234,7 +237,8 @@ class Raster:
         try:
             colors = self._file.colormap(1)
         except ValueError:  # there is none
-            return None
+            num_bits = self._file.tags(1, ns="IMAGE_STRUCTURE").get("NBITS")
+            return BLACK_AND_WHITE if num_bits == "1" else None
         return np.array([colors[i][:3] for i in sorted(colors)], np.uint8)
 
     def _find_limits(self, bands: tuple[int, ...]) -> tuple[float, float]:

@@ -5,7 +5,8 @@
     {train,val,test}/{ship,harbor}/x.jpg     or without splits, all of it train
     test/x.jpg                               without labels
 
-An id is class and stem; classes are the folders' names, sorted.
+An id is class and stem; classes are the folders' names, sorted. Folders are those of splits if one
+that is called after a split holds folders of pictures, so a class may be called `train_station`.
 """
 
 from collections.abc import Iterator
@@ -19,9 +20,11 @@ from mtp_hf.dataset_scripts._files import index_files
 from mtp_hf.dataset_scripts._own_builder import OwnBuilder, OwnConfig
 from mtp_hf.dataset_scripts._own_folders import (
     PICTURE_SUFFIXES,
+    SPLITS,
     find_set,
     holds_pictures,
     split_folders,
+    split_of,
     subfolders,
 )
 from mtp_hf.dataset_scripts.features import classification_features
@@ -51,7 +54,7 @@ class ImageFolder(OwnBuilder):
     def find_records(self, root: Path) -> dict[str, list[ClassPicture]]:
         """Pictures of each split."""
         folder = find_set(root, _is_set, "a folder of pictures for each class")
-        splits = split_folders(folder) or {"train": folder}
+        splits = _find_splits(folder) or {"train": folder}
         found = {split: _list_pictures(path) for split, path in splits.items()}
         for split, pictures in found.items():
             if not pictures and split == "test":
@@ -75,8 +78,17 @@ class ImageFolder(OwnBuilder):
         )
 
 
+def _find_splits(folder: Path) -> dict[str, Path]:
+    """Folders of splits; nothing where folders called so are classes among others."""
+    below = subfolders(folder)
+    is_nested = any(split_of(p.name) and any(map(holds_pictures, subfolders(p))) for p in below)
+    aliases = {alias for names in SPLITS.values() for alias in names}
+    is_plain = all(path.name.lower() in aliases for path in below)
+    return split_folders(folder) if is_nested or is_plain else {}
+
+
 def _is_set(folder: Path) -> bool:
-    splits = split_folders(folder)
+    splits = _find_splits(folder)
     return any(
         holds_pictures(path) for top in (splits.values() or [folder]) for path in subfolders(top)
     )

@@ -7,7 +7,8 @@ Folders are those of `_own_folders.py` (`masks`, `labels`, `SegmentationClass`);
 called as its picture, or that and `_mask` or `_label`. Class names are those of `classes.txt` or
 the option. A map is an 8-bit image of one value a pixel, a palette image (its numbers, not its
 colours) or one of three equal bands; `mask_values` says which value is which class, where that is
-not 0, 1, 2, ...
+not 0, 1, 2, ... A map of 0 and 255 alone is refused where there are two classes, until an option
+says whether 255 is the second class or no label.
 """
 
 from collections.abc import Iterator
@@ -35,6 +36,7 @@ FOLDERS = ("masks", "labels", "mask", "label", "annotations", "SegmentationClass
 KIND = LabelKind(FOLDERS, PICTURE_SUFFIXES, endings=("_mask", "_label", "_gt"))
 IGNORED = 255
 NO_VALUE = -1
+OPAQUE = 255  # of the last of 2 or 4 bands
 MOST_NAMED = 8  # values named in a message
 
 
@@ -45,11 +47,24 @@ class MaskConfig(OwnConfig):
     Attributes:
         mask_values: value of each class in the files, in the order of the classes; None for 0, 1,
             2, ...
-        ignore_value: value of pixels without label; -1 where every pixel has one.
+        ignore_value: value of pixels without label, 255 by default; -1 where every pixel has one.
     """
 
     mask_values: list[int] | None = None
-    ignore_value: int = IGNORED
+    ignore_value: int | None = None
+
+    def check_options(self) -> None:
+        """Refuse values that no map has."""
+        super().check_options()
+        if self.ignore_value is not None and not NO_VALUE <= self.ignore_value <= 255:
+            raise ValueError(
+                f"ignore_value={self.ignore_value}; expected 0 to 255, or {NO_VALUE} for none"
+            )
+
+    def is_unclear(self, values: set[int], num_classes: int) -> bool:
+        """Whether 255 may be the second of two classes or no label."""
+        is_told = self.mask_values is not None or self.ignore_value is not None
+        return not is_told and num_classes == 2 and 255 in values and values <= {0, 255}
 
     def table(self, num_classes: int) -> np.ndarray:
         """Class of each value, -1 where it has none.
@@ -58,19 +73,17 @@ class MaskConfig(OwnConfig):
             ValueError: the number of values is not that of the classes, or one is not 0 to 255.
         """
         values = list(range(num_classes)) if self.mask_values is None else list(self.mask_values)
-        ignored = [v for v in (self.ignore_value,) if v != NO_VALUE and v not in values]
+        ignored = IGNORED if self.ignore_value is None else self.ignore_value
         if len(values) != num_classes or len(set(values)) != num_classes:
             raise ValueError(
                 f"mask_values={values}; expected {num_classes} different ones, one for each class"
             )
-        if not all(isinstance(value, int) and 0 <= value <= 255 for value in [*values, *ignored]):
-            raise ValueError(
-                f"mask_values={values}, ignore_value={self.ignore_value}; expected 0 to 255, or "
-                f"ignore_value={NO_VALUE} for none"
-            )
+        if not all(isinstance(value, int) and 0 <= value <= 255 for value in values):
+            raise ValueError(f"mask_values={values}; expected 0 to 255")
         table = np.full(256, -1, np.int16)
+        if ignored != NO_VALUE:
+            table[ignored] = IGNORED
         table[values] = np.arange(num_classes)
-        table[ignored] = IGNORED
         return table
 
 
@@ -113,6 +126,8 @@ class MaskFolder(OwnBuilder):
                 f"{path}: {values.shape[0]} x {values.shape[1]} pixels; expected {size[0]} x "
                 f"{size[1]} (height x width), the size of the picture"
             )
+        if values.shape[2] in (2, 4) and (values[..., -1] == OPAQUE).all():
+            values = values[..., :-1]
         if values.shape[2] > 1 and (values != values[..., :1]).any():
             raise AnnotationError(
                 f"{path}: {values.shape[2]} different bands; expected a map of one number a pixel, "
@@ -125,8 +140,13 @@ class MaskFolder(OwnBuilder):
                 "whole numbers from 0 to 255"
             )
         table = self.config.table(len(self.class_names))
-        found = np.flatnonzero(np.bincount(values.ravel(), minlength=256))
-        if wrong := [int(value) for value in found if table[value] < 0]:
+        found = np.flatnonzero(np.bincount(values.ravel(), minlength=256)).tolist()
+        if self.config.is_unclear(set(found), len(self.class_names)):
+            raise AnnotationError(
+                f"{path}: values {found}; expected 0 and 1, or an option: mask_values=[0, 255] if "
+                f"255 is {self.class_names[1]!r}, ignore_value=255 if it is no label"
+            )
+        if wrong := [value for value in found if table[value] < 0]:
             known = [int(value) for value in np.flatnonzero(table >= 0)]
             raise AnnotationError(
                 f"{path}: values {wrong[:MOST_NAMED]}; expected some of {known[:MOST_NAMED]}"

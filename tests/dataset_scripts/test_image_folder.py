@@ -82,3 +82,22 @@ def test_real_scenes_are_read_as_ones_own(load, shared_dir):
     rows = load(shared_dir / "data/samples/eurosat/2750")["train"]
     assert rows.num_rows == 144
     assert rows.features["label"].names == ["Highway", "Industrial", "Pasture", "River"]
+
+
+@pytest.mark.parametrize("name", ["train_station", "test-site", "training ground", "train"])
+def test_a_class_may_be_called_like_a_split(load, root, name):
+    write(root, "airport/1.jpg", f"{name}/1.jpg")
+    assert load()["train"].features["label"].names == ["airport", name]
+
+
+def test_a_class_called_like_a_split_is_one_within_splits(load, root):
+    write(root, "train/train_station/1.jpg", "val_2/train_station/2.jpg", "val_2/ship/1.jpg")
+    splits = load()
+    assert splits.num_rows == {"train": 1, "validation": 2}
+    assert splits["train"].features["label"].names == ["ship", "train_station"]
+
+
+def test_splits_without_a_single_class_are_an_error(load, root):
+    write(root, "train/1.jpg", "val/1.jpg")
+    with pytest.raises(FileNotFoundError, match="expected a folder of pictures for each class"):
+        load()

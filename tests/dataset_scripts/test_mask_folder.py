@@ -36,9 +36,10 @@ def test_maps_are_those_of_the_files(load):
 
 
 def test_values_of_the_files_become_classes_in_the_order_of_the_option(load, root):
-    write_mask(root / "masks/val/a.png", np.where(class_map() == 1, 255, 0))
+    for name in ("train/a", "train/b", "val/a"):
+        write_mask(root / f"masks/{name}.png", np.where(class_map() == 1, 255, 0))
     values = {"class_names": ["background", "road"], "mask_values": [0, 255]}
-    rows = load(root, split="validation", on_error="skip", **values)
+    rows = load(root, split="validation", **values)
     np.testing.assert_array_equal(np.asarray(rows[0]["mask"]), class_map() == 1)
 
 
@@ -49,7 +50,7 @@ def test_another_value_can_mean_no_label(load, root):
     np.testing.assert_array_equal(np.asarray(mask), class_map())
 
 
-@pytest.mark.parametrize("mode", ["P", "RGB"])
+@pytest.mark.parametrize("mode", ["P", "RGB", "RGBA", "LA"])
 def test_numbers_of_a_palette_and_equal_bands_are_read(load, root, mode):
     image = Image.fromarray(class_map().astype(np.uint8))
     if mode == "P":
@@ -93,12 +94,52 @@ def test_a_map_that_cannot_be_right_is_named(load, root, values, options, messag
         ({"mask_values": [0, 1]}, "expected 3 different ones, one for each class"),
         ({"mask_values": [0, 1, 1]}, "expected 3 different ones"),
         ({"mask_values": [0, 1, 256]}, "expected 0 to 255"),
-        ({"ignore_value": 256}, "ignore_value=256; expected 0 to 255, or ignore_value=-1"),
+        ({"ignore_value": -2}, "ignore_value=-2; expected 0 to 255"),
+        ({"ignore_value": 256}, "ignore_value=256; expected 0 to 255, or -1 for none"),
     ],
 )
 def test_options_that_cannot_be_right_are_refused(load, options, message):
     with pytest.raises(ValueError, match=message):
         load(**options)
+
+
+BINARY = {"class_names": ["background", "building"]}
+
+
+@pytest.mark.parametrize("values", [(0, 255), (255,)])
+def test_255_of_two_classes_is_refused_until_an_option_says_what_it_is(load, root, values):
+    for name in ("train/a", "train/b", "val/a"):
+        write_mask(root / f"masks/{name}.png", np.resize(values, (40, 60)))
+    with pytest.raises(
+        AnnotationError, match=r"expected 0 and 1, or an option: mask_values=\[0, 2"
+    ):
+        load(**BINARY)
+    for options, expected in (({"mask_values": [0, 255]}, 1), ({"ignore_value": 255}, 255)):
+        mask = np.asarray(load(split="train", **BINARY, **options)[0]["mask"])
+        assert np.unique(mask).tolist() == sorted({*values} - {255} | {expected})
+
+
+def test_255_beside_both_of_two_classes_is_no_label(load, root):
+    for name in ("train/a", "train/b", "val/a"):
+        write_mask(root / f"masks/{name}.png", np.resize((0, 1, 255), (40, 60)))
+    mask = np.asarray(load(split="train", **BINARY)[0]["mask"])
+    assert np.unique(mask).tolist() == [0, 1, 255]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".bmp"])
+def test_one_bit_a_pixel_is_class_0_or_1(load, tmp_path, suffix):
+    write_picture(tmp_path / "bits/images/a.png")
+    (tmp_path / "bits/masks").mkdir()
+    Image.fromarray(class_map() == 1).save(tmp_path / f"bits/masks/a{suffix}")
+    mask = load(tmp_path / "bits", split="train", **BINARY)[0]["mask"]
+    np.testing.assert_array_equal(np.asarray(mask), class_map() == 1)
+
+
+def test_an_opacity_of_its_own_is_refused(load, root):
+    gray = Image.fromarray(class_map().astype(np.uint8))
+    Image.merge("LA", (gray, gray.point(lambda value: 9 * value))).save(root / "masks/train/a.png")
+    with pytest.raises(AnnotationError, match="2 different bands; expected a map of one number"):
+        load(split="train")
 
 
 def test_names_of_classes_have_to_be_given(load, root):

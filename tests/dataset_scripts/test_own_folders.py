@@ -193,3 +193,15 @@ def test_a_folder_of_something_else_is_an_error_that_says_what_is_there(root):
         FileNotFoundError, match=r"mine: found 'data', 'notes.txt'; expected folders"
     ):
         find(root)
+
+
+def test_two_labels_of_one_picture_are_an_error(root):
+    write(root, "images/a.jpg", "masks/a.png", "masks/a_mask.png")
+    with pytest.raises(AnnotationError, match=r"a_mask\.png: a label of 'a' as .*a\.png is; expec"):
+        find(root, MASKS)
+
+
+def test_a_picture_whose_name_ends_as_labels_do_has_the_label_of_its_name(root):
+    write(root, "images/a_mask.jpg", "masks/a_mask.png", "images/b.jpg", "masks/b_mask.png")
+    expected = {"train": {"a_mask": "masks/a_mask.png", "b": "masks/b_mask.png"}}
+    assert find(root, MASKS) == expected

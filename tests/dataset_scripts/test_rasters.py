@@ -297,3 +297,12 @@ def test_a_long_picture_costs_the_rows_of_a_window(tmp_path):
     )
     # KB: 16 MB for GDAL, some rows, the library's own start.
     assert max(map(int, done.stdout.split())) < 40_000
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".bmp"])
+def test_one_bit_is_0_or_1_and_shown_black_or_white(tmp_path, suffix):
+    pixels = np.arange(80).reshape(8, 10) % 3 == 0
+    Image.fromarray(pixels).save(tmp_path / f"x{suffix}")
+    with Raster(tmp_path / f"x{suffix}") as raster:
+        np.testing.assert_array_equal(raster.read()[..., 0], pixels)
+        np.testing.assert_array_equal(raster.read_rgb(), np.stack([pixels * 255] * 3, axis=2))
