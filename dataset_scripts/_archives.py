@@ -3,9 +3,9 @@
 An archive whose files share one top folder is extracted into its own folder, any other one, or one
 called like a split, into a folder of its name beside it (`labelTxt.zip` to `labelTxt/`), so
 builders see the tree that people get who extract it themselves. Files that are there already are
-left alone. A hidden record (`.NAME.extracted`) says which state of the archive was extracted and
-which files that wrote: a finished extraction is reused, a changed archive takes the place of its
-former files.
+left alone, also where they lie beside the archive without their one top folder. A hidden record
+(`.NAME.extracted`) says which state of the archive was extracted and which files that wrote: a
+finished extraction is reused, a changed archive takes the place of its former files.
 """
 
 import contextlib
@@ -108,7 +108,23 @@ def _is_there(archive: Path) -> bool:
             if os.access(archive.parent, os.W_OK):
                 _write_record(archive, target, sizes, written=[])
             return True
-    return False
+    return _is_there_flat(archive, sizes)
+
+
+def _is_there_flat(archive: Path, sizes: dict[str, int]) -> bool:
+    """Whether somebody moved the files of the one top folder beside the archive.
+
+    Other archives have files of the same names, so lengths have to agree.
+    """
+    flat = {path.partition("/")[2]: size for path, size in sizes.items()}
+    if len({path.split("/")[0] for path in sizes}) > 1 or "" in flat:
+        return False
+    files = {archive.parent / path: size for path, size in flat.items()}
+    if not all(file.is_file() and file.stat().st_size == size for file, size in files.items()):
+        return False
+    if os.access(archive.parent, os.W_OK):
+        _write_record(archive, archive.parent, flat, written=[])
+    return True
 
 
 def _extract(archive: Path) -> None:

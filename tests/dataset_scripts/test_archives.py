@@ -147,6 +147,26 @@ def test_contents_extracted_by_hand_are_used_as_they_are(tmp_path, folder):
     assert found(tmp_path) == before
 
 
+def test_contents_moved_out_of_their_top_folder_by_hand_are_used_as_they_are(tmp_path):
+    write_zip(tmp_path / "images/part1.zip", {"images/a.txt": b"a", "images/b/c.txt": b"bc"})
+    (tmp_path / "images/a.txt").write_bytes(b"a")
+    (tmp_path / "images/b").mkdir()
+    (tmp_path / "images/b/c.txt").write_bytes(b"bc")
+    for _ in range(2):  # the second time by the record of the first
+        extract_archives(tmp_path)
+        assert found(tmp_path) == {"images/a.txt": b"a", "images/b/c.txt": b"bc"}
+
+
+@pytest.mark.parametrize("content", [b"longer", None])
+def test_files_of_another_length_beside_an_archive_are_not_its_own(tmp_path, content):
+    write_zip(tmp_path / "imgs_2.zip", {"imgs_2/a.txt": b"a", "imgs_2/b.txt": b"b"})
+    (tmp_path / "a.txt").write_bytes(b"a")
+    if content is not None:
+        (tmp_path / "b.txt").write_bytes(content)
+    extract_archives(tmp_path)
+    assert (tmp_path / "imgs_2/b.txt").read_bytes() == b"b"
+
+
 def test_a_half_done_extraction_is_completed(tmp_path):
     write_zip(tmp_path / "a.zip", FILES)
     (tmp_path / "Train/Rural").mkdir(parents=True)
