@@ -8,6 +8,7 @@ from typing import Any
 import datasets
 
 from mtp_hf.dataset_scripts import get_builder
+from mtp_hf.dataset_scripts._options import check_options
 
 AnyDataset = (
     datasets.Dataset
@@ -60,6 +61,7 @@ def load_dataset(
 def open_builder(
     name: str,
     config: str | None = None,
+    /,
     *,
     data_dir: str | Path,
     cache_dir: str | Path | None = None,
@@ -75,7 +77,8 @@ def open_builder(
         **options: fields of the builder's config.
 
     Raises:
-        ValueError: there is no such set, config or option, or an archive is damaged or dangerous.
+        ValueError: there is no such set, config or option, an option has a value of another type,
+            or an archive is damaged or dangerous.
         FileNotFoundError: the folder is not there.
     """
     builder_class = get_builder(name)
@@ -84,9 +87,7 @@ def open_builder(
         config = known[0]
     if config not in known:
         raise ValueError(f"data set {name!r} has no config {config!r}; expected one of {known}")
-    fields = type(builder_class.builder_configs[config]).__dataclass_fields__
-    if unknown := sorted(set(options) - set(fields)):
-        raise ValueError(f"data set {name!r} has no option {unknown[0]!r} in config {config!r}")
+    check_options(name, builder_class.builder_configs[config], options)
     return builder_class(
         config_name=config,
         data_dir=str(data_dir),

@@ -24,7 +24,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="option of the data set, such as split_seed=1; may be repeated",
+        help="option of the data set, such as split_seed=1 or class_names=[a, b]; may be repeated."
+        " A wrong key is answered with those that there are",
     )
 
 
@@ -60,12 +61,16 @@ def read_options(pairs: list[str]) -> dict[str, object]:
     """Options of a builder from KEY=VALUE; values are YAML.
 
     Raises:
-        ValueError: one has no key or no value.
+        ValueError: one has no key or no value, or one that is no YAML.
     """
     options: dict[str, object] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not (key and equals):
             raise ValueError(f"--option {pair!r}; expected KEY=VALUE")
-        options[key] = yaml.safe_load(value)
+        try:
+            options[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            reason = str(error).splitlines()[0]
+            raise ValueError(f"--option {pair!r}; the value is no YAML ({reason})") from None
     return options

@@ -12,6 +12,8 @@ from mtp_hf.dataset_scripts._builder import FilesBuilder
 from mtp_hf.dataset_scripts._readers import AnnotationError
 from mtp_hf.dataset_scripts.loading import open_builder
 
+ARGUMENTS = {"data_dir", "cache_dir"}  # of `open_builder`, beside options
+
 
 @dataclass(frozen=True)
 class Source:
@@ -37,12 +39,14 @@ class Source:
         return f"{self.name}/{self.config}"
 
 
-def parse_source(text: str, folder: str | Path, **options: Any) -> Source:
+def parse_source(text: str, folder: str | Path, /, **options: Any) -> Source:
     """Read `NAME` or `NAME/CONFIG`; without a config the first one is meant.
 
     Raises:
-        ValueError: there is no such data set or config.
+        ValueError: there is no such data set or config, or an option is an argument of the command.
     """
+    if foreign := ARGUMENTS & options.keys():
+        raise ValueError(f"{min(foreign)} is no option of a data set; the command has an argument")
     name, _, config = text.partition("/")
     if name not in BUILDERS:
         raise ValueError(

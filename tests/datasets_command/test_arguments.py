@@ -34,6 +34,24 @@ def test_an_option_without_key_or_value_is_refused(pair):
         source_of(parse("samrs", "d", "--option", pair))
 
 
+def test_a_value_that_is_no_yaml_is_refused():
+    with pytest.raises(ValueError, match=r"--option 'a=\[b'; the value is no YAML \(while parsing"):
+        source_of(parse("samrs", "d", "--option", "a=[b"))
+
+
+@pytest.mark.parametrize("key", ["data_dir", "cache_dir"])
+def test_an_argument_is_no_option(key):
+    with pytest.raises(ValueError, match=f"{key} is no option of a data set"):
+        source_of(parse("samrs", "d", "--option", f"{key}=x"))
+
+
+@pytest.mark.parametrize("key", ["name", "config", "text", "folder", "version"])
+def test_a_name_of_the_program_is_no_option(key, tmp_path):
+    source = source_of(parse("samrs", str(tmp_path), "--option", f"{key}=x"))
+    with pytest.raises(ValueError, match=f"has no option '{key}'"):
+        source.open()
+
+
 def test_numbers_below_one_are_refused():
     assert positive("3") == 3
     with pytest.raises(argparse.ArgumentTypeError, match="0 is less than 1"):
