@@ -9,25 +9,17 @@ The labels are made up: 4 to 7 objects an image, as many as in the step this is 
 """
 
 import contextlib
-import time
-from collections.abc import Callable, Iterator
 from typing import Any
-from unittest import mock
 
 import torch
 from torch import Tensor, nn
 
 from benchmarks.backbone import forward_backward
 from benchmarks.report import Row
+from benchmarks.step_split import Split
 from benchmarks.timing import Side, format_seconds, plain_vit, take_turns, use_threads
 from mtp_hf.dataset_scripts.samrs import SAMRS_CLASSES
-from mtp_hf.modeling import head_mask
-from mtp_hf.modeling.head_box import BoxHead
-from mtp_hf.modeling.head_mask import MaskHead
-from mtp_hf.modeling.head_rpn import RPNHead
-from mtp_hf.modeling.head_upernet import SegmentationClassifier
 from mtp_hf.modeling.modeling_mtp import MTPForPreTraining
-from mtp_hf.modeling.ops_masks import mask_targets
 from mtp_hf.modeling.ops_rotated_boxes import boxes_to_rotated_boxes
 from mtp_hf.training.build_model import build_config
 from mtp_hf.training.optim import build_optimizer, parameter_groups
@@ -46,14 +38,6 @@ QUICK_OVERRIDES = [
     *(f"model.{head}.box_hidden_size=16" for head in ("instance", "rotated")),
     "model.instance.mask_hidden_size=8",
 ]
-# What runs inside the forward pass of the decoders, without that of the next entry.
-ASSIGNMENT: tuple[tuple[Any, str], ...] = (
-    (RPNHead, "propose"),
-    (RPNHead, "_sample_anchors"),
-    (BoxHead, "sample"),
-    (head_mask, "mask_targets"),
-)
-LOSSES = tuple((head, "loss") for head in (RPNHead, BoxHead, MaskHead, SegmentationClassifier))
 
 
 def run(quick: bool) -> list[Row]:
@@ -70,7 +54,7 @@ def run(quick: bool) -> list[Row]:
     labels = make_labels(classes, size)
     image = torch.randn(len(labels), 3, size, size)
 
-    def step(split: "Split | None" = None) -> None:
+    def step(split: Split | None = None) -> None:
         train_step(model, optimizer, image, labels, split=split)
 
     plain_size = 32 if quick else size
@@ -113,10 +97,10 @@ def train_step(
     image: Tensor,
     labels: list[dict[str, Any]],
     *,
-    split: "Split | None" = None,
+    split: Split | None = None,
 ) -> None:
     """Make one optimizer step, as the training loop does."""
-    watch = split.watch(model) if split else contextlib.nullcontext()
+    watch = split.watch(model, "decoders") if split else contextlib.nullcontext()
     with watch:
         loss = model(pixel_values=image, labels=labels).loss
         loss.backward()
@@ -156,74 +140,3 @@ def make_labels(classes: dict[str, list[str]], size: int) -> list[dict[str, Any]
             }
         )
     return labels
-
-
-class Split:
-    """Seconds of the parts of a step; a part inside another one counts only for itself."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self.num_mask_regions = 0
-        self._open: list[float] = []  # seconds spent in inner parts, of each open part
-
-    @contextlib.contextmanager
-    def part(self, name: str) -> Iterator[None]:
-        """Count the time inside the block."""
-        started = time.perf_counter()
-        self._open.append(0.0)
-        try:
-            yield
-        finally:
-            spent = time.perf_counter() - started
-            self.add(name, spent - self._open.pop())
-            if self._open:
-                self._open[-1] += spent
-
-    def add(self, name: str, seconds: float) -> None:
-        """Add to a part."""
-        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
-
-    @contextlib.contextmanager
-    def watch(self, model: MTPForPreTraining) -> Iterator[None]:
-        """Count the parts of the forward and backward pass inside the block."""
-        marks: dict[str, float] = {}
-
-        def backbone_done(module: nn.Module, inputs: Any, output: Any) -> None:
-            self.add("backbone, forward", time.perf_counter() - marks["start"])
-            for level in output.feature_maps:
-                # The last of the maps to get its gradient starts the backbone's backward pass.
-                level.register_hook(lambda _: marks.update(maps=time.perf_counter()))
-
-        def model_done(module: nn.Module, inputs: Any, output: Any) -> None:
-            marks["forward"] = time.perf_counter()
-
-        with contextlib.ExitStack() as stack:
-            for functions, name in ((LOSSES, "losses"), (ASSIGNMENT, "assignment")):
-                for owner, attribute in functions:
-                    timed = self._timed(getattr(owner, attribute), name)
-                    stack.enter_context(mock.patch.object(owner, attribute, timed))
-            hooks = (
-                model.backbone.register_forward_hook(backbone_done),
-                model.register_forward_hook(model_done),
-            )
-            for hook in hooks:
-                stack.callback(hook.remove)
-            marks["start"] = time.perf_counter()
-            yield
-        end = time.perf_counter()
-        inner = sum(self.seconds.values())
-        self.add("decoders, forward", marks["forward"] - marks["start"] - inner)
-        self.add("decoders and losses, backward", marks["maps"] - marks["forward"])
-        self.add("backbone, backward", end - marks["maps"])
-
-    def _timed(self, function: Callable[..., Any], name: str) -> Callable[..., Any]:
-        """Wrap a function or method so that its time counts for a part."""
-
-        def timed(*arguments: Any, **options: Any) -> Any:
-            with self.part(name):
-                result = function(*arguments, **options)
-            if function is mask_targets:
-                self.num_mask_regions += len(result)
-            return result
-
-        return timed

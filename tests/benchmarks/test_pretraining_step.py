@@ -1,12 +1,9 @@
 """The step's benchmark: a real step, labels that fit, and parts that add up."""
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 
-from benchmarks import pretraining_step
-from benchmarks.pretraining_step import Split, make_labels, run
+from benchmarks.pretraining_step import make_labels, run
 from mtp_hf.data.schema import check_sample
 
 PARTS = {
@@ -40,11 +37,6 @@ def test_the_parts_are_all_there_and_add_up_to_the_whole(rows):
     assert sum(parts.values()) == pytest.approx(100)
 
 
-def test_nothing_stays_patched_after_a_run(rows):
-    for owner, name in (*pretraining_step.ASSIGNMENT, *pretraining_step.LOSSES):
-        assert getattr(owner, name).__name__ == name
-
-
 def test_labels_are_what_the_model_is_trained_on():
     classes = {"a": ["x", "y"], "b": ["z"]}
     labels = make_labels(classes, 112)
@@ -55,24 +47,3 @@ def test_labels_are_what_the_model_is_trained_on():
         extra = {"image": image, "image_id": str(number), "orig_size": (112, 112)}
         check_sample({**label, **extra}, num_classes=len(classes[label["dataset"]]))
         assert label["instance_masks"].flatten(1).any(1).all()
-
-
-def test_an_inner_part_counts_for_itself_only(monkeypatch):
-    clock = iter([0.0, 1.0, 4.0, 6.0])  # outer opens, inner opens, inner closes, outer closes
-    fake = SimpleNamespace(perf_counter=lambda: next(clock))
-    monkeypatch.setattr(pretraining_step, "time", fake)
-    split = Split()
-    with split.part("losses"), split.part("assignment"):
-        pass
-    assert split.seconds == {"losses": 3.0, "assignment": 3.0}
-
-
-def test_a_part_that_is_entered_twice_adds_up(monkeypatch):
-    clock = iter([0.0, 1.0, 5.0, 7.0])
-    fake = SimpleNamespace(perf_counter=lambda: next(clock))
-    monkeypatch.setattr(pretraining_step, "time", fake)
-    split = Split()
-    for _ in range(2):
-        with split.part("losses"):
-            pass
-    assert split.seconds == {"losses": 3.0}

@@ -11,6 +11,7 @@ def test_quick_rows_are_seconds_and_the_loop():
     assert whole.case == "1,000 detections, 10 images, 15 classes"
     assert (whole.unit, whole.at_most) == ("s", 20.0)
     assert loop.case.endswith(", 1 images") and loop.value > 0
+    assert loop.at_least == 10.0
 
 
 def test_every_image_has_the_stated_numbers_and_classes():
