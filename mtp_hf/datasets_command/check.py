@@ -17,6 +17,7 @@ from mtp_hf.dataset_scripts._builder import FilesBuilder
 from mtp_hf.dataset_scripts.facts import FACTS
 from mtp_hf.datasets_command.families import Family, family_of
 from mtp_hf.datasets_command.pictures import Header, hash_file
+from mtp_hf.datasets_command.processes import end_with_parent
 from mtp_hf.datasets_command.row_summary import (
     BROKEN,
     LEAVES,
@@ -175,6 +176,7 @@ _builders: list[FilesBuilder] = []  # of a reading process
 
 
 def _open_in_process(source: Source) -> None:
+    end_with_parent()
     _builders[:] = [source.open()]
 
 

@@ -24,6 +24,7 @@ from datasets.arrow_writer import ParquetWriter
 from tqdm import tqdm
 
 from mtp_hf.dataset_scripts._builder import FilesBuilder
+from mtp_hf.datasets_command.processes import end_with_parent
 from mtp_hf.datasets_command.source import Source, list_records, read_rows
 
 PLAN_FILE, CARD_FILE, DATA_FOLDER, WORK_FOLDER = "conversion.json", "README.md", "data", ".work"
@@ -87,6 +88,11 @@ def convert_source(
         FileNotFoundError: a part of the set is not there.
     """
     builder = source.open()
+    if out.resolve().is_relative_to(builder.config.root()):
+        raise ValueError(
+            f"{out} is in the folder of the data set, {source.folder}, whose files it would add to;"
+            " expected a folder elsewhere"
+        )
     splits, _ = list_records(builder)
     if empty := [split for split, records in splits.items() if not records]:
         raise ValueError(f"{source}: no image for {', '.join(empty)}; expected some or no split")
@@ -106,7 +112,7 @@ def convert_source(
                 _write_shard(builder, out, plan, split, index, records)
                 bar.update(len(records))
         else:
-            with ProcessPoolExecutor(num_proc) as pool:
+            with ProcessPoolExecutor(num_proc, initializer=end_with_parent) as pool:
                 running = {pool.submit(_write_in_process, source, out, plan, *job) for job in jobs}
                 try:
                     for done in as_completed(running):
@@ -245,7 +251,8 @@ def _write_shard(
 ) -> None:
     shard, notes = _paths(out, plan, split, index)
     features = builder.info.features
-    unfinished = out / WORK_FOLDER / shard.name
+    # A process that outlives a killed command may write the same shard.
+    unfinished = out / WORK_FOLDER / f"{shard.name}.{os.getpid()}"
     skipped: list[str] = []
     with ParquetWriter(
         features=features,

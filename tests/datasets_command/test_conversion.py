@@ -163,6 +163,21 @@ def _convert_slowly(source, out):
     convert(source, out)
 
 
+def test_processes_that_write_one_shard_do_not_share_a_file(source, tmp_path, monkeypatch):
+    paths = []
+    writer = conversion.ParquetWriter
+
+    def note(*args, path, **options):
+        paths.append(os.path.basename(path))
+        return writer(*args, path=path, **options)
+
+    monkeypatch.setattr(conversion, "ParquetWriter", note)
+    convert(source, tmp_path / "out")
+    assert set(paths) == {
+        f"{path.name}.{os.getpid()}" for path in (tmp_path / "out" / "data").iterdir()
+    }
+
+
 def test_a_finished_folder_is_left_as_it_is(source, tmp_path):
     plan = convert(source, tmp_path / "out")
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "data").iterdir()}

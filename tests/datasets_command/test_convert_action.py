@@ -55,7 +55,11 @@ def test_what_was_left_out_is_named(made_builder, tmp_path, capsys):
     ("arguments", "message"),
     [
         (["made/detection", "gone", "out"], "gone: no such folder"),
-        (["made/detection", "set", "set"], "is not empty and holds no conversion.json"),
+        (
+            ["made/detection", "set", "set"],
+            "set is in the folder of the data set, set, whose files",
+        ),
+        (["made/detection", "set", "set/parquet"], "set/parquet is in the folder of the data set"),
         (["made/detection", "set", "out", "--shard_mb", "0"], "--shard_mb: 0 is less than 1"),
         (["made/detection", "set"], "the following arguments are required: OUT"),
         (["made/detection", "set", "out"], "rows.json: odd"),
