@@ -57,8 +57,8 @@ class WithReference:
         pictures: Any = {key: value for key, value in sample.items() if key not in self.annotations}
         kept: Any = {key: value for key, value in sample.items() if key in self.annotations}
         reference: Any = {"image_id": sample["image_id"], **finalize(kept, rng)}
-        done: Any = self.transforms(pictures, rng)
-        return {**done, "reference": reference}
+        done: Any = {**self.transforms(pictures, rng), "reference": reference}
+        return done
 
 
 def check_data_root(recipe: FinetuneRecipe) -> Path:

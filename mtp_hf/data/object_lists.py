@@ -24,10 +24,10 @@ def object_lists(
     Raises:
         ValueError: A required list is missing, or lengths differ.
     """
-    lists = {name: objects.get(name) for name in (*required, *optional)}
-    if missing := [name for name in required if lists[name] is None]:
+    if missing := [name for name in required if objects.get(name) is None]:
         raise ValueError(f"the objects have no {', '.join(missing)}, only {sorted(objects)}")
-    lists = {name: values for name, values in lists.items() if values is not None}
+    names = (*required, *optional)
+    lists = {name: objects[name] for name in names if objects.get(name) is not None}
     lengths = {name: len(values) for name, values in lists.items()}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"the lists of objects have different lengths: {lengths}")

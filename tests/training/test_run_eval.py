@@ -6,7 +6,13 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from mtp_hf.training.run_eval import main, parse_arguments
-from tests.fakes_detection import write_dota
+from tests.fakes_detection import (
+    annotation_xml,
+    oriented_object,
+    write_dior,
+    write_dota,
+    write_text,
+)
 from tests.training.process_group import run_processes
 from tests.training.tiny_finetune import WRITERS
 from tests.training.tiny_finished import write_finished
@@ -68,6 +74,20 @@ def test_another_split_has_other_images(models, tmp_path):
         )
         counts.append(json.loads((folder / "metrics.json").read_text())["num_images"])
     assert counts[0] != counts[1]
+
+
+def test_difficult_objects_are_ignored_where_the_recipe_says_so(models, tmp_path):
+    root = write_dior(tmp_path / "data")
+    objects = oriented_object(0, "dam", difficult=1) + oriented_object(1, "ship")
+    write_text(root / "Annotations/Oriented Bounding Boxes/00003.xml", annotation_xml(objects))
+    counts = []
+    for ignored in ("true", "false"):
+        overrides = [f"data.root={root}", f"evaluation.ignore_difficult={ignored}"]
+        model, folder = str(models["rotated_detection"]), tmp_path / ignored
+        main(["--model", model, "--output", str(folder), *overrides])
+        content = json.loads((folder / "metrics.json").read_text())
+        counts.append(sum(content["per_class"]["num_gts"]))
+    assert counts == [1, 2]
 
 
 def _measure(model, folder):
