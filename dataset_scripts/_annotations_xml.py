@@ -13,20 +13,20 @@ from xml.etree.ElementTree import Element, ParseError
 import defusedxml.ElementTree
 from defusedxml import DefusedXmlException
 
+from mtp_hf.dataset_scripts._errors import AnnotationError, naming_absent
 from mtp_hf.dataset_scripts._readers import (
     DIFFICULTIES,
-    AnnotationError,
     BoxRecord,
     OrientedFile,
     PolygonRecord,
     check_coordinates,
-    naming_absent,
     parse_number,
 )
 
 XML_CORNERS = ("left_top", "right_top", "right_bottom", "left_bottom")
 CORNER_FIELDS = [f"{axis}_{corner}" for corner in XML_CORNERS for axis in "xy"]
 BOX_FIELDS = ("xmin", "ymin", "xmax", "ymax")
+NOT_TOLD = ("", "unspecified")  # words for a difficulty that nobody judged
 BOX_NAMES = ("robndbox", "bndbox")
 
 
@@ -82,12 +82,10 @@ def read_fair1m_xml(path: str | Path) -> OrientedFile:
 
 
 def _read_root(path: str | Path) -> Element:
+    with naming_absent(path):
+        content = Path(path).read_bytes()
     try:
-        with naming_absent(path):
-            content = Path(path).read_bytes()
         root = defusedxml.ElementTree.fromstring(content)
-    except AnnotationError:
-        raise
     except (ParseError, DefusedXmlException, LookupError, ValueError) as error:
         raise AnnotationError(f"{path}: not a readable xml file ({error})") from None
     if root.tag != "annotation":
@@ -109,7 +107,7 @@ def _name(node: Element, row: str) -> str:
 
 
 def _difficult(node: Element, row: str) -> int:
-    if node.find("difficult") is None:
+    if (node.findtext("difficult") or "").strip().lower() in NOT_TOLD:
         return 0
     value = _number(node, "difficult", row)
     if value not in DIFFICULTIES:

@@ -15,8 +15,9 @@ import datasets
 from datasets.exceptions import DatasetGenerationError
 
 from mtp_hf.dataset_scripts._archives import extract_archives, foreign_archives_hint
+from mtp_hf.dataset_scripts._errors import AnnotationError, MissingFileError
 from mtp_hf.dataset_scripts._files import walk_folders
-from mtp_hf.dataset_scripts._readers import MAX_PIXELS, AnnotationError, MissingFileError
+from mtp_hf.dataset_scripts._readers import MAX_PIXELS
 from mtp_hf.dataset_scripts.facts import FACTS
 
 logger = datasets.utils.logging.get_logger(__name__)

@@ -23,11 +23,15 @@ NUM_NAMED = 5  # missing files named in a message
 
 
 class DetectionRecord(NamedTuple):
-    """One image and what its objects are read from, usually a file; None for an unlabelled one."""
+    """One image and what its objects are read from, usually a file; None for an unlabelled one.
+
+    Tiles of a test image are kept without objects.
+    """
 
     image_id: str
     image: str
     annotation: Any
+    is_test: bool = False
 
 
 class ClassNumbers:

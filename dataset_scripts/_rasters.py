@@ -21,12 +21,11 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
+from mtp_hf.dataset_scripts._errors import AnnotationError, naming_absent
 from mtp_hf.dataset_scripts._readers import (
     IMAGE_ENDS,
     MAX_PIXELS,
     TAIL_BYTES,
-    AnnotationError,
-    naming_absent,
     no_limit_of_pillow,
 )
 

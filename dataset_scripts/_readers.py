@@ -2,9 +2,7 @@
 
 Every function takes a path and returns Python values; nothing is clipped, sorted or dropped.
 Whatever a file holds that it should not is an `AnnotationError` that says which file, which row,
-what was found and what was expected.
-
-The xml dialects are in `_annotations_xml`.
+what was found and what was expected. The xml dialects are in `_annotations_xml`.
 
 Source: file formats of DOTA (text) and COCO (json).
 """
@@ -19,9 +17,12 @@ from typing import Any, BinaryIO, NamedTuple
 
 from PIL import Image, UnidentifiedImageError
 
+from mtp_hf.dataset_scripts._errors import AnnotationError, naming_absent
 from mtp_hf.dataset_scripts._files import PICTURE_SUFFIXES
 
 TEXT_HEADERS = ("imagesource:", "gsd:", "acquisition")
+SHORTEST_OBJECT = 9  # words: four corners and a name
+NUMBERS_ONLY = (9, 10)  # words of an object without letters
 DIFFICULTIES = (0, 1, 2)  # 2: cut by the border of a tile
 MAX_COORDINATE = 1e7  # pixels; no image is that large, and float32 still tells neighbours apart
 # Last bytes of a whole file. Some writers add bytes after them, so the tail is searched.
@@ -34,16 +35,7 @@ UNSIGNED = 1  # of TIFF_FORMAT
 ORIENTATION = 274  # tag of EXIF
 SIDEWAYS = (5, 6, 7, 8)  # orientations that exchange width and height
 PICTURE_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB")
-MOST_BITS = 8  # of a value that is shown as it is
-MOST_BANDS = 4  # that a picture can have without being told which ones are its colours
-
-
-class AnnotationError(ValueError):
-    """A dataset file whose content cannot be right; the message names the file and the field."""
-
-
-class MissingFileError(AnnotationError, FileNotFoundError):
-    """A file that is listed but not there; `on_error="skip"` leaves its record out."""
+MOST_BITS, MOST_BANDS = 8, 4  # of a picture that is shown as it is
 
 
 class ImageHeader(NamedTuple):
@@ -162,7 +154,11 @@ def read_image_header(path: str | Path, max_pixels: int = MAX_PIXELS) -> ImageHe
 def read_polygon_text(path: str | Path) -> list[PolygonRecord]:
     """Read `x1 y1 x2 y2 x3 y3 x4 y4 name [number]` lines; header lines of DOTA are skipped.
 
-    The tenth column is returned as `label` and means what the dataset says it means.
+    The tenth column is returned as `label` and means what the dataset says it means. A line of
+    words, less than an object has, is a header that we do not know.
+
+    Differs: a short line that begins with a number is refused. The published rule drops it, and
+    with it an object that was cut off.
 
     Raises:
         AnnotationError: a line has no name, a broken number or a polygon without four corners.
@@ -170,7 +166,7 @@ def read_polygon_text(path: str | Path) -> list[PolygonRecord]:
     records = []
     for number, line in enumerate(read_text(path).splitlines(), start=1):
         tokens = line.split()
-        if tokens and not line.strip().lower().startswith(TEXT_HEADERS):
+        if tokens and not _is_header(tokens):
             records.append(_polygon_line(f"{path}, line {number}", tokens))
     return records
 
@@ -178,13 +174,15 @@ def read_polygon_text(path: str | Path) -> list[PolygonRecord]:
 def read_dota_text(path: str | Path) -> OrientedFile:
     """Read a label file of DOTA: objects, whose tenth column is the difficulty, and its header.
 
+    What is a header is decided as in `read_polygon_text`.
+
     Raises:
         AnnotationError: a line has no name, a broken number or a polygon without four corners.
     """
     records, header = [], {}
     for number, line in enumerate(read_text(path).splitlines(), start=1):
         tokens = line.split()
-        if line.strip().lower().startswith(TEXT_HEADERS):
+        if tokens and _is_header(tokens):
             name, _, value = line.strip().partition(":")
             header[name.lower()] = value.strip()
         elif tokens:
@@ -234,12 +232,10 @@ def read_json(path: str | Path, object_hook: Callable[[dict], Any] | None = None
     Raises:
         AnnotationError: it is none, or is nested too deeply.
     """
+    with naming_absent(path):
+        content = Path(path).read_bytes()
     try:
-        with naming_absent(path):
-            content = Path(path).read_bytes()
         return json.loads(content, object_hook=object_hook)
-    except AnnotationError:
-        raise
     except ValueError as error:  # no json, no Unicode, or a number of thousands of digits
         raise AnnotationError(f"{path}: not a readable json file ({error})") from None
     except RecursionError:
@@ -279,19 +275,6 @@ def parse_number(token: str) -> float | None:
         return float(token) if token.isascii() and "_" not in token else None
     except ValueError:
         return None
-
-
-@contextlib.contextmanager
-def naming_absent(path: str | Path) -> Iterator[None]:
-    """Turn what the system says about a file that cannot be opened into our own errors."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise MissingFileError(
-            f"{path}: not there, or a link that leads nowhere; expected a file"
-        ) from None
-    except (PermissionError, IsADirectoryError) as error:
-        raise AnnotationError(f"{path}: {error.strerror}; expected a file to read") from None
 
 
 @contextlib.contextmanager
@@ -335,6 +318,11 @@ def _is_plain(image: Image.Image) -> bool:
     return image.mode in PICTURE_MODES and ";16" not in unpacked_from
 
 
+def _is_header(tokens: list[str]) -> bool:
+    is_short = len(tokens) < SHORTEST_OBJECT and parse_number(tokens[0]) is None
+    return is_short or tokens[0].lower().startswith(TEXT_HEADERS)
+
+
 def _polygon_line(row: str, tokens: list[str]) -> PolygonRecord:
     numbers = (parse_number(token) for token in tokens)
     coordinates = [
@@ -344,6 +332,8 @@ def _polygon_line(row: str, tokens: list[str]) -> PolygonRecord:
     if len(coordinates) > 8 and coordinates[:2] == coordinates[-2:]:  # ring closed by its start
         coordinates = coordinates[:-2]
         tokens = tokens[2:]
+    elif len(tokens) == len(coordinates) in NUMBERS_ONLY:  # the class is called by a number
+        coordinates = coordinates[:8]
     if len(coordinates) != 8:
         raise AnnotationError(
             f"{row}: the polygon has {len(coordinates) / 2:g} corners; expected 4, that is "

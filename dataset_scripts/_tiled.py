@@ -66,8 +66,8 @@ class ObjectTilesConfig(TilesConfig, PicturesConfig):
 
     Attributes:
         keep_empty: keep tiles of labelled images that hold no object. Training leaves them out;
-            what is measured on a split without them counts no false alarm there. Images without
-            labels always give all their tiles.
+            what is measured on a split without them counts no false alarm there. Test images
+            and images without labels always give all their tiles.
     """
 
     keep_empty: bool = False
@@ -124,7 +124,7 @@ def read_sliding_tiles(
     polygons = np.asarray(objects["polygon"], np.float64).reshape(-1, 8)
     boxes = np.asarray(objects["bbox"], np.float64).reshape(-1, 4)
     difficult = np.asarray(objects["difficult"], np.int64)
-    keep_empty = config.keep_empty or record.annotation is None
+    keep_empty = config.keep_empty or record.annotation is None or record.is_test
     with Raster(record.image, max_pixels=config.max_pixels) as raster:
         windows = sliding_windows(
             raster.height,

@@ -190,7 +190,8 @@ class Dota(FilesBuilder):
                 f"part of {self.config.release}, first {min(foreign)!r}; left out"
             )
         own = {stem: path for stem, path in images.items() if stem not in foreign}
-        return pair_files(own, labels[chosen], f"{folder} ({chosen})", self.config.on_error)
+        records = pair_files(own, labels[chosen], f"{folder} ({chosen})", self.config.on_error)
+        return [record._replace(is_test=not is_labelled) for record in records]
 
 
 def _label_folders(folder: Path) -> dict[str, Path]:

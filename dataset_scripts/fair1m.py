@@ -125,4 +125,5 @@ class Fair1m(FilesBuilder):
         annotations = index_files(folders, (".xml",))
         if not annotations and not is_labelled:
             return [DetectionRecord(stem, path, None) for stem, path in images.items()]
-        return pair_files(images, annotations, str(folder), self.config.on_error)
+        records = pair_files(images, annotations, str(folder), self.config.on_error)
+        return [record._replace(is_test=not is_labelled) for record in records]

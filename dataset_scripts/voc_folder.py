@@ -5,7 +5,8 @@
 Folders are those of `_own_folders.py` (labels `Annotations`, or xml files beside the pictures),
 `VOCdevkit/VOC2012` with its `ImageSets/Main` among them. Classes are those of `classes.txt`, else
 all names in the files, sorted. Boxes are `xmin ymin xmax ymax` as written, widths their
-differences.
+differences. Objects marked `difficult` are read like the others: rows of horizontal boxes have no
+column for it.
 """
 
 from collections.abc import Iterator

@@ -83,6 +83,13 @@ def test_xml_with_entities_is_refused(tmp_path):
         read_oriented_xml(saved(tmp_path / "a.xml", bomb))
 
 
+@pytest.mark.parametrize("value", ["", " ", "Unspecified"])
+def test_a_difficulty_that_nobody_judged_is_0(tmp_path, value):
+    body = f"<difficult>{value}</difficult><robndbox>{robndbox()}</robndbox>"
+    (record,) = read_oriented_xml(saved(tmp_path / "a.xml", xml(body)))
+    assert record.difficult == 0
+
+
 @pytest.mark.parametrize("value", ["3", "-1", "1e30", "0.5"])
 def test_a_difficulty_that_is_none_is_an_error(tmp_path, value):
     body = f"<difficult>{value}</difficult><robndbox>{robndbox()}</robndbox>"

@@ -11,6 +11,7 @@ from shapely.geometry import Polygon
 
 from mtp_hf.dataset_scripts._detection_rows import (
     ClassNumbers,
+    DetectionRecord,
     box_columns,
     describe_folder,
     pair_files,
@@ -73,8 +74,8 @@ def test_areas_of_polygons_are_those_of_shapely_in_both_directions_far_from_the_
 def test_files_of_equal_stem_are_pairs_sorted_by_stem():
     images, labels = {"b": "b.png", "a": "a.png"}, {"a": "a.txt", "b": "b.txt"}
     assert pair_files(images, labels, "here", "raise") == [
-        ("a", "a.png", "a.txt"),
-        ("b", "b.png", "b.txt"),
+        DetectionRecord("a", "a.png", "a.txt"),
+        DetectionRecord("b", "b.png", "b.txt"),
     ]
 
 

@@ -159,6 +159,20 @@ def test_crlf_tabs_and_header_lines_are_tolerated(tmp_path):
     assert record.row.endswith("line 4")
 
 
+def test_a_short_line_of_words_is_a_header_that_nobody_knows(tmp_path):
+    text = f"source info\nacquired on 2018-01-01 at noon\n{SQUARE} ship\n"
+    for read in (read_polygon_text, lambda path: read_dota_text(path).records):
+        assert [record.name for record in read(saved(tmp_path / "a.txt", text))] == ["ship"]
+
+
+def test_a_class_may_be_called_by_a_number(tmp_path):
+    records = read_polygon_text(saved(tmp_path / "a.txt", f"{SQUARE} 0 1\n{SQUARE} 747\n"))
+    assert [(r.polygon, r.name, r.label) for r in records] == [
+        (NUMBERS, "0", 1),
+        (NUMBERS, "747", None),
+    ]
+
+
 def test_names_of_two_words_are_kept(tmp_path):
     records = read_polygon_text(saved(tmp_path / "a.txt", f"{SQUARE} Small Car 29\n{SQUARE} Van"))
     assert [(r.name, r.label) for r in records] == [("Small Car", 29), ("Van", None)]
@@ -185,6 +199,8 @@ def test_a_ring_closed_by_its_first_corner_loses_the_copy(tmp_path):
         ("1 2 5 1_0 5 6 1 6 ship 5", "the polygon has 1.5 corners; expected 4"),
         ("1 2 5 \u0663 5 6 1 6 ship 5", "the polygon has 1.5 corners; expected 4"),
         (SQUARE, "the class name after the 8 coordinates is missing"),
+        ("1 2 ship", "the polygon has 1 corners; expected 4"),
+        (f"{SQUARE} 1 2", "the class name after the 8 coordinates is missing"),
         ("1 2 5 2 5 6 1 nan ship 5", "a coordinate is not finite"),
         (f"{SQUARE} ship 1.5", "the tenth column is '1.5'; expected an integer"),
         (f"{SQUARE} ship inf", "the tenth column is 'inf'; expected an integer"),

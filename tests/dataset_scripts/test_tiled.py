@@ -12,7 +12,15 @@ from mtp_hf.dataset_scripts._readers import AnnotationError
 from mtp_hf.dataset_scripts._tiled import CUT, SlidingTilesConfig, TilesConfig, encode_tile
 from mtp_hf.dataset_scripts.loading import load_dataset
 from tests.fakes_change import write_levir, write_oscd
-from tests.fakes_detection import POLYGONS, write_dota, write_fair1m, write_text, write_xview
+from tests.fakes_detection import (
+    POLYGONS,
+    dota_line,
+    fair1m_xml,
+    write_dota,
+    write_fair1m,
+    write_text,
+    write_xview,
+)
 
 # Windows of 32 every 24 pixels: x 0, 24, 28 and y 0, 8 in a picture of 60 x 40.
 TILES = {"tile_size": 32, "overlap": 8}
@@ -87,6 +95,18 @@ def test_tiles_without_objects_are_left_out_unless_asked_for_or_unlabelled(dota,
     everything = load("dota", "v2.0_tiles", dota, **TILES, keep_empty=True)
     assert len(everything) == 12  # P1 has no objects
     assert len(load("dota", "v2.0_tiles", dota, split="test", **TILES)) == 6
+
+
+@pytest.mark.parametrize("lines", ["", dota_line(0, "ship")])
+def test_a_test_image_gives_all_its_tiles_whatever_its_label_file_holds(dota, load, lines):
+    write_text(dota / "test/annfiles/P3.txt", lines)
+    assert len(load("dota", "v2.0_tiles", dota, split="test", **TILES)) == 6
+
+
+def test_a_labelled_test_image_of_fair1m_gives_all_its_tiles(tmp_path, load):
+    root = write_fair1m(tmp_path / "FAIR1M")
+    write_text(root / "test/labelXml/0.xml", fair1m_xml())
+    assert len(load("fair1m", "v2.0_tiles", root, split="test", **TILES)) == 6
 
 
 def test_a_picture_smaller_than_a_tile_is_padded_with_the_mean_colour(dota, load):
