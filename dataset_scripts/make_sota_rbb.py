@@ -198,9 +198,21 @@ def write_lists(
 
 
 def _records(builder: FilesBuilder) -> list[tuple[str, Any]]:
-    """Images of both splits, each with a key that another run finds as well."""
+    """Images of both splits, each with a key that another run finds as well.
+
+    Raises:
+        ValueError: two images have one id, so their tiles would take each other's names.
+    """
     splits = builder.find_records(builder.config.root())
     records = [record for split in SPLITS for record in splits.get(split, ())]
+    found: dict[str, str] = {}
+    for record in records:
+        before = found.setdefault(record.image_id, record.image)
+        if before != record.image:
+            raise ValueError(
+                f"{record.image}: image id {record.image_id!r} is also that of {before}; expected "
+                "ids that differ over train and validation, as tiles are called after them"
+            )
     return [(hashlib.sha256(repr(record).encode()).hexdigest()[:16], record) for record in records]
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -141,6 +142,15 @@ def test_a_set_of_other_classes_or_without_rotated_boxes_is_refused(tmp_path):
     scenes = open_builder("image_folder", data_dir=tmp_path / "scenes", cache_dir=tmp_path)
     with pytest.raises(ValueError, match="'image_folder' has no rotated boxes"):
         make_sota_rbb.make_tiles(scenes, BoxMasks(), tmp_path / "set")
+
+
+def test_images_of_one_id_are_refused_before_a_model_is_loaded(dota, tmp_path):
+    root = shutil.copytree(dota, tmp_path / "dota")
+    for folder, suffix in (("images", "png"), ("labelTxt-v2.0", "txt")):
+        (root / f"val/{folder}/P3.{suffix}").rename(root / f"val/{folder}/P1.{suffix}")
+    with pytest.raises(SystemExit, match=r"val/images/P1\.png: image id 'P1' is also that of .*tr"):
+        command(root, tmp_path / "out", "--model", "no/model")
+    assert not (tmp_path / "out").exists()
 
 
 def command(*arguments):
