@@ -23,6 +23,7 @@ BENCHMARKS = {
     "dcnv3": "sampling core of InternImage against one grid_sample over all taps",
     "pretraining_step": "one multi-task training step, and where its time goes",
     "finetune_step": "one step of finetuning of each task, and where its time goes",
+    "evaluation": "evaluation in two processes against one",
     "rotated_nms": "suppression among 2,000 rotated boxes of 15 classes",
     "rotated_roi_align": "pooling of 512 rotated regions",
     "rotated_map": "mean average precision of 100,000 rotated detections",
