@@ -109,7 +109,14 @@ def start_backbone(backbone: PreTrainedModel, init: str) -> str:
             f" {_kind_of(unused)}, the recipe has a {backbone.config.model_type} (model.backbone)"
         )
     check_layers(missing, unused, f"model.init={init}")
-    return f"start from {path}: {num_used} tensors; new: {missing}; not used: {unused}"
+    about = f"start from {path}: {num_used} tensors"
+    return f"{about}; new: {some_names(missing)}; not used: {some_names(unused)}"
+
+
+def some_names(names: Sequence[str]) -> str:
+    """List names for the log; of many, the first ones and how many more."""
+    shown = ", ".join(names[:8])
+    return f"{shown} and {len(names) - 8} more" if len(names) > 8 else shown or "none"
 
 
 def check_layers(missing: Sequence[str], unused: Sequence[str], source: str) -> None:

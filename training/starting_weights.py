@@ -20,7 +20,12 @@ from transformers import PreTrainedModel
 from mtp_hf.conversion.decoder_reuse import ReuseReport, load_pretraining_decoder
 from mtp_hf.hub.whole_model import read_config, read_weights
 from mtp_hf.modeling.convert_mtp_checkpoint import fit_position_table
-from mtp_hf.training.build_model import ORIGINAL_TABLES, check_layers, start_backbone
+from mtp_hf.training.build_model import (
+    ORIGINAL_TABLES,
+    check_layers,
+    some_names,
+    start_backbone,
+)
 from mtp_hf.training.finetune_schema import FinetuneModel
 
 BACKBONE = "backbone."
@@ -123,7 +128,7 @@ def _copy(module: Any, weights: Mapping[str, Tensor], title: str) -> str:
     unused = [name for name in weights if name not in own]
     check_layers(missing, unused, title)
     module.load_state_dict(taken, strict=False)
-    return f"{title}: {len(taken)} tensors; new: {_some(missing)}; not used: {_some(unused)}"
+    return f"{title}: {len(taken)} tensors; new: {some_names(missing)}; not used: {some_names(unused)}"
 
 
 def _check_decoder(report: ReuseReport) -> None:
@@ -134,11 +139,6 @@ def _check_decoder(report: ReuseReport) -> None:
     raise ValueError(
         f"none of its decoder fits: {told}; set model.head.hidden_size to the width of pretraining"
     )
-
-
-def _some(names: list[str]) -> str:
-    shown = ", ".join(names[:8])
-    return f"{shown} and {len(names) - 8} more" if len(names) > 8 else shown or "none"
 
 
 def _check_kind(network: PreTrainedModel, config: Mapping[str, Any], folder: Path) -> None:
