@@ -128,7 +128,8 @@ def _copy(module: Any, weights: Mapping[str, Tensor], title: str) -> str:
     unused = [name for name in weights if name not in own]
     check_layers(missing, unused, title)
     module.load_state_dict(taken, strict=False)
-    return f"{title}: {len(taken)} tensors; new: {some_names(missing)}; not used: {some_names(unused)}"
+    about = f"{title}: {len(taken)} tensors; new: {some_names(missing)}"
+    return f"{about}; not used: {some_names(unused)}"
 
 
 def _check_decoder(report: ReuseReport) -> None:
