@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 
 import datasets
 
+from mtp_hf.dataset_scripts._errors import AnnotationError, MissingFileError
 from mtp_hf.dataset_scripts._files import walk_folders
-from mtp_hf.dataset_scripts._readers import AnnotationError, MissingFileError
 from mtp_hf.dataset_scripts._splits import draw_split, warn_of_draw
 from mtp_hf.dataset_scripts.class_names import normalize_class_name
 

@@ -84,7 +84,7 @@ class Dior(FilesBuilder):
         folders = [Path(folder) for folder in walk_folders(root)]
         images = index_files(_named(folders, IMAGE_FOLDER), IMAGE_SUFFIXES)
         annotations = index_files(_annotation_folders(folders, self.config.name), (".xml",))
-        lists = _find_lists(folders)
+        lists = find_lists(folders)
         ids = self._read_lists(root, lists) if lists else self._draw(root, folders)
         for found, expected in (
             (images, "images in 'JPEGImages-trainval' and 'JPEGImages-test'"),
@@ -179,8 +179,8 @@ class Dior(FilesBuilder):
         return [DetectionRecord(stem, images[stem], annotations.get(stem)) for stem in there]
 
 
-def _find_lists(folders: list[Path]) -> dict[str, Path]:
-    """List of each split, and of both; those of `ImageSets` are the published ones."""
+def find_lists(folders: list[Path]) -> dict[str, Path]:
+    """List of each split, and of `both`; those of `ImageSets` are the published ones."""
     for places in (list(map(Path, _named(folders, LIST_FOLDER))), folders):
         lists = {
             split: paths[0]

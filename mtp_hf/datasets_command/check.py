@@ -4,9 +4,9 @@ Records are read in several processes; a record that cannot be read is a finding
 goes on. Files are compared by content only where their sizes are equal.
 """
 
-from collections import Counter, defaultdict, deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+import functools
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ from mtp_hf.dataset_scripts._builder import FilesBuilder
 from mtp_hf.dataset_scripts.facts import FACTS
 from mtp_hf.datasets_command.families import Family, family_of
 from mtp_hf.datasets_command.pictures import Header, hash_file
-from mtp_hf.datasets_command.processes import end_with_parent
+from mtp_hf.datasets_command.processes import map_in_order
 from mtp_hf.datasets_command.row_summary import (
     BROKEN,
     LEAVES,
@@ -40,7 +40,6 @@ OTHER_COUNT = "not as many pictures as published"
 WARNED = "warnings while looking for files"
 REMARKS = {LEAVES, NO_AREA, NO_OBJECT, NO_LABELS, ID_IN_SPLITS, NO_EXAMPLE, OTHER_COUNT, WARNED}
 CHUNK = 16  # records that a process gets at once
-LARGEST_QUEUE = 4  # chunks a process, so that results do not pile up
 
 
 @dataclass
@@ -116,7 +115,13 @@ def check_source(
         for split, records in splits.items()
         for start in range(0, len(records), CHUNK)
     ]
-    read = _read_in_order(source, builder, chunks, num_proc, decode)
+    read = map_in_order(
+        functools.partial(_read_chunk, decode=decode),
+        [records for _, records in chunks],
+        source,
+        builder,
+        num_proc=num_proc,
+    )
     total = sum(map(len, splits.values()))
     with tqdm(total=total, unit=" records", disable=not show_progress) as bar:
         for (split, records), (summaries, broken) in zip(chunks, read, strict=True):
@@ -147,44 +152,9 @@ class _Picture:
     headers: tuple[Header, ...]
 
 
-Chunk = tuple[list[RowSummary], list[Flaw]]
-
-
-def _read_in_order(
-    source: Source,
-    builder: FilesBuilder,
-    chunks: Sequence[tuple[str, Sequence[Any]]],
-    num_proc: int,
-    decode: bool,
-) -> Iterator[Chunk]:
-    """Results of all chunks, read by several processes, a few chunks ahead."""
-    if num_proc <= 1 or len(chunks) <= 1:
-        for _, records in chunks:
-            yield _read_chunk(builder, records, decode)
-        return
-    waiting: deque[Future[Chunk]] = deque()
-    with ProcessPoolExecutor(num_proc, initializer=_open_in_process, initargs=(source,)) as pool:
-        for _, records in chunks:
-            waiting.append(pool.submit(_read_in_process, records, decode))
-            if len(waiting) > num_proc * LARGEST_QUEUE:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-
-
-_builders: list[FilesBuilder] = []  # of a reading process
-
-
-def _open_in_process(source: Source) -> None:
-    end_with_parent()
-    _builders[:] = [source.open()]
-
-
-def _read_in_process(records: Sequence[Any], decode: bool) -> Chunk:
-    return _read_chunk(_builders[0], records, decode)
-
-
-def _read_chunk(builder: FilesBuilder, records: Sequence[Any], decode: bool) -> Chunk:
+def _read_chunk(
+    builder: FilesBuilder, records: Sequence[Any], decode: bool
+) -> tuple[list[RowSummary], list[Flaw]]:
     family = family_of(builder)
     summaries: list[RowSummary] = []
     broken: list[Flaw] = []

@@ -4,11 +4,12 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from mtp_hf.datasets_command.arguments import add_options, read_options
+from mtp_hf.datasets_command.arguments import add_num_proc, add_options, read_options
 from mtp_hf.datasets_command.original_exports import (
     export_dior_coco,
     export_loveda_labels,
     export_samrs_coco,
+    export_spacenet_labels,
     export_spacenet_masks,
     export_xview_coco,
 )
@@ -20,7 +21,8 @@ FROM_SETS = {
     "samrs_coco": (export_samrs_coco, "samrs", "instances of the SAMRS set --config as COCO json"),
     "dior_coco": (export_dior_coco, "dior/hbb", "horizontal boxes of DIOR as COCO json"),
     "xview_coco": (export_xview_coco, "xview/all_tiles", "tiles of xView and their COCO json"),
-    "spacenet_masks": (export_spacenet_masks, "spacenet_v1", "buildings of SpaceNet as png maps"),
+    "spacenet_masks": (export_spacenet_masks, "spacenet_v1", "maps of SpaceNet, tif of 0 / 255"),
+    "spacenet_labels": (export_spacenet_labels, "spacenet_v1", "the same as png, 0 / 1"),
 }
 FROM_FOLDERS = {
     "loveda_labels": "png maps of 1 to 7 in DIR as those of 0 to 6 for the LoveDA server",
@@ -41,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--config", help="set of samrs_coco, such as sior")
     add("--images", type=Path, metavar="FOLDER", help="test images of fair1m_xml")
     add_options(parser)
+    add_num_proc(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -75,4 +78,4 @@ def _export(args: argparse.Namespace) -> Iterator[str]:
     source = parse_source(name, args.folder, **read_options(args.option))
     source.open()  # a wrong folder is told before the other one is made
     args.out.mkdir(parents=True, exist_ok=True)
-    yield from export(source, args.out)
+    yield from export(source, args.out, args.num_proc)

@@ -4,11 +4,12 @@ One file `Task1_<class>.txt` a class, a line an object: `image score x1 y1 ... x
 image gets an xml file, also without an object. Class names are written as FAIR1M spells them:
 blanks between words, but `other-airplane`, `other-ship` and `other-vehicle` with hyphens.
 
-Source: the result script of MTP; it turns the hyphens of `other-*` into blanks too (Differs).
+Source: the result script of MTP. Differs: it turns the hyphens of `other-*` into blanks too.
 """
 
 import math
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -22,10 +23,11 @@ OFFICIAL_NAMES = {
     normalize_class_name(name): name if name.startswith("other-") else name.replace("-", " ")
     for name in FAST_CLASSES
 }
+TEAM = {"provider": "mtp_hf", "author": "mtp_hf"}
+TEAM_OF_MTP = {"provider": "WHU", "author": "SIGMA_dw"}
 RESEARCH = {
-    "version": "1.0",
-    "provider": "mtp_hf",
-    "author": "mtp_hf",
+    "version": "2.0",
+    **TEAM,
     "pluginname": "FAIR1M",
     "pluginclass": "object detection",
     "time": "2024-02",
@@ -37,7 +39,7 @@ Detection = tuple[str, str, list[float]]  # official name, score as written, 8 c
 
 
 def export_fair1m_xml(texts: Path, images: Path, out: Path) -> str:
-    """Write `out/test/<image>.xml` for every image.
+    """Write `out/test/<image>.xml` for every image, as MTP's script does, its team included.
 
     Args:
         texts: folder of `Task1_<class>.txt`.
@@ -64,24 +66,31 @@ def export_fair1m_xml(texts: Path, images: Path, out: Path) -> str:
     (out / "test").mkdir(parents=True, exist_ok=True)
     for image_id, path in pictures.items():
         header = read_header(path)
-        text = fair1m_xml(Path(path).name, (header.height, header.width), found[image_id])
+        size = (header.height, header.width)
+        text = fair1m_xml(Path(path).name, size, found[image_id], TEAM_OF_MTP)
         replace_text(out / "test" / f"{image_id}.xml", text)
     num_objects = sum(map(len, found.values()))
     return f"{out / 'test'}: {len(pictures):,} files, {num_objects:,} objects"
 
 
-def fair1m_xml(file_name: str, size: tuple[int, int], detections: list[Detection]) -> str:
+def fair1m_xml(
+    file_name: str,
+    size: tuple[int, int],
+    detections: list[Detection],
+    team: Mapping[str, str] = TEAM,
+) -> str:
     """The xml of one image.
 
     Args:
         file_name: of the image.
         size: its height and width.
         detections: what was found in it.
+        team: `provider` and `author`.
     """
     root = ElementTree.Element("annotation")
     source = ElementTree.SubElement(root, "source")
     _add(source, {"filename": file_name, "origin": ORIGIN})
-    _add(ElementTree.SubElement(root, "research"), RESEARCH)
+    _add(ElementTree.SubElement(root, "research"), RESEARCH | {**team})
     sides = ElementTree.SubElement(root, "size")
     height, width = map(str, size)
     _add(sides, {"width": width, "height": height, "depth": "3"})
@@ -102,12 +111,17 @@ def fair1m_xml(file_name: str, size: tuple[int, int], detections: list[Detection
 def official_name(file: Path) -> str:
     """Class of a text file, `Task1_Small-Car.txt`, as FAIR1M spells it.
 
+    It is what follows the last underscore, or an earlier one where they stand for blanks.
+
     Raises:
         ValueError: it is none of the 37 classes.
     """
-    word = file.stem.partition("_")[2]
-    name = OFFICIAL_NAMES.get(normalize_class_name(word))
+    parts = file.stem.split("_")
+    words = ["_".join(parts[start:]) for start in range(1, len(parts))]
+    found = (OFFICIAL_NAMES.get(normalize_class_name(word)) for word in words)
+    name = next(filter(None, found), None)
     if name is None:
+        word = words[-1] if words else ""
         expected = f"Task1_<class>.txt with one of {', '.join(FAST_CLASSES)}"
         raise ValueError(f"{file}: class {word!r}; expected {expected}")
     return name

@@ -3,7 +3,7 @@
 import datasets
 import pytest
 
-from mtp_hf.dataset_scripts._readers import AnnotationError, MissingFileError
+from mtp_hf.dataset_scripts._errors import AnnotationError, MissingFileError
 from mtp_hf.dataset_scripts._scene_folders import (
     Scene,
     find_scenes,

@@ -55,7 +55,7 @@ def test_help_names_every_kind(capsys):
     assert export("--help") == 0
     text = capsys.readouterr().out
     for kind, about in KINDS.items():
-        assert f"  {kind.ljust(14)}  {about}\n" in text
+        assert f"  {kind.ljust(15)}  {about}\n" in text
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+import rasterio
 from PIL import Image
 
 from mtp_hf.dataset_scripts.loading import load_dataset
@@ -12,6 +13,7 @@ from mtp_hf.datasets_command.original_exports import (
     export_dior_coco,
     export_loveda_labels,
     export_samrs_coco,
+    export_spacenet_labels,
     export_spacenet_masks,
     export_xview_coco,
 )
@@ -66,6 +68,37 @@ def test_dior_is_joined_to_trainval_with_boxes_as_annotated(tmp_path, out):
     assert [(found["id"], found["image_id"]) for found in test["annotations"]] == [(0, 0)]
 
 
+def test_images_of_dior_are_numbered_in_the_order_of_the_lists(tmp_path, out):
+    raw = write_dior(tmp_path / "raw")
+    (raw / "ImageSets/Main/trainval.txt").write_text("00002\n00001\n")
+    list(export_dior_coco(parse_source("dior/hbb", raw), out))
+    trainval = json.loads((out / "DIOR_trainval_coco.json").read_text())
+    assert [(image["id"], image["file_name"]) for image in trainval["images"]] == [
+        (0, "00002.jpg"),
+        (1, "00001.jpg"),
+    ]
+
+
+def test_images_of_samrs_are_numbered_in_the_order_of_the_lists(tmp_path, out):
+    folder = write_samrs_by_hand(tmp_path / "raw", "fast")
+    lines = (folder / "train.txt").read_text().splitlines()[::-1]
+    assert lines != sorted(lines)
+    (folder / "train.txt").write_text("\n".join(lines))
+    list(export_samrs_coco(parse_source("samrs/fast", tmp_path / "raw"), out))
+    images = json.loads((out / "fast_train_ins_segmentation.json").read_text())["images"]
+    assert [image["file_name"].partition(".")[0] for image in images] == lines
+
+
+@pytest.mark.parametrize("num_proc", [1, 2])
+def test_a_broken_record_is_left_out_and_named_on_demand(tmp_path, out, num_proc):
+    raw = write_dior(tmp_path / "raw")
+    next(raw.rglob("Horizontal*/00001.xml")).write_text("<annotation>")
+    source = parse_source("dior/hbb", raw, on_error="skip")
+    lines = list(export_dior_coco(source, out, num_proc))
+    assert lines[0].endswith("DIOR_trainval_coco.json: 1 images, 0 objects")
+    assert lines[1].startswith("left out: ") and "00001.xml" in lines[1]
+
+
 def test_xview_tiles_are_written_beside_their_json(tmp_path, out):
     source = parse_source("xview/all_tiles", write_xview(tmp_path / "raw"), num_train=6)
     lines = list(export_xview_coco(source, out))
@@ -80,9 +113,22 @@ def test_xview_tiles_are_written_beside_their_json(tmp_path, out):
         assert len(content["categories"]) == 60
 
 
-def test_maps_of_spacenet_are_zero_and_one(tmp_path, out):
-    source = parse_source("spacenet_v1", write_spacenet(tmp_path / "raw"))
+def test_maps_of_spacenet_are_georeferenced_as_its_pictures(tmp_path, out):
+    raw = write_spacenet(tmp_path / "raw")
+    source = parse_source("spacenet_v1", raw)
     assert list(export_spacenet_masks(source, out)) == [f"{out}: 7 maps"]
+    for path in raw.rglob("3band_*.tif"):
+        with rasterio.open(path) as image, rasterio.open(out / path.name) as mask:
+            assert (mask.crs, mask.transform) == (image.crs, image.transform)
+            assert (mask.count, mask.dtypes, mask.compression.name) == (1, ("uint8",), "lzw")
+            number = int(path.stem.partition("img")[2])
+            expected = 255 * number if number % 3 else 0
+            assert int(mask.read().sum()) == expected
+
+
+def test_labels_of_spacenet_are_zero_and_one(tmp_path, out):
+    source = parse_source("spacenet_v1", write_spacenet(tmp_path / "raw"))
+    assert list(export_spacenet_labels(source, out)) == [f"{out}: 7 maps"]
     sums = {path.name: int(np.asarray(Image.open(path)).sum()) for path in out.iterdir()}
     assert sums == {
         f"3band_AOI_1_RIO_img{number}.png": number if number % 3 else 0 for number in range(1, 8)
@@ -109,9 +155,24 @@ def test_a_value_that_is_no_class_is_an_error(tmp_path, out, value):
     assert list(out.iterdir()) == []
 
 
+def test_maps_are_not_replaced_by_their_own_labels(tmp_path):
+    folder = write_labels(tmp_path / "labels", [[1, 2]])
+    with pytest.raises(ValueError, match="labels holds the maps that are read; expected another"):
+        list(export_loveda_labels(folder, folder / ".." / "labels"))
+    assert np.asarray(Image.open(folder / "7.png")).tolist() == [[1, 2]]
+
+
+def test_nothing_is_written_if_one_map_is_wrong(tmp_path, out):
+    folder = write_labels(tmp_path / "labels", [[1, 9]])
+    Image.fromarray(np.uint8([[1, 2]])).save(folder / "1.png")
+    with pytest.raises(ValueError, match=r"7\.png: values \[9\]"):
+        list(export_loveda_labels(folder, out))
+    assert list(out.iterdir()) == []
+
+
 def test_a_folder_without_maps_and_a_map_of_colours_are_errors(tmp_path, out):
     with pytest.raises(FileNotFoundError, match="out: no png file; expected maps of 1 to 7"):
-        list(export_loveda_labels(out, out))
+        list(export_loveda_labels(out, tmp_path))
     folder = write_labels(tmp_path / "labels", np.ones((2, 2, 3)))
     with pytest.raises(ValueError, match=r"7\.png: mode 'RGB'; expected 8-bit gray"):
         list(export_loveda_labels(folder, out))

@@ -7,7 +7,12 @@ from PIL import Image
 
 from mtp_hf.dataset_scripts.class_names import FAST_CLASSES
 from mtp_hf.dataset_scripts.loading import load_dataset
-from mtp_hf.submissions.fair1m_xml import OFFICIAL_NAMES, export_fair1m_xml, official_name
+from mtp_hf.submissions.fair1m_xml import (
+    OFFICIAL_NAMES,
+    export_fair1m_xml,
+    fair1m_xml,
+    official_name,
+)
 from tests.fakes_detection import POLYGONS
 
 LINE = "{} 0.91 " + " ".join(f"{value:.2f}" for value in POLYGONS[0])
@@ -75,8 +80,23 @@ def test_names_are_spelled_as_the_set_does():
 
 
 @pytest.mark.parametrize("word", ["Dry-Cargo-Ship", "Dry Cargo Ship", "dry_cargo_ship"])
-def test_files_may_spell_classes_in_any_way(tmp_path, word):
-    assert official_name(tmp_path / f"Task1_{word}.txt") == "Dry Cargo Ship"
+@pytest.mark.parametrize("start", ["Task1_", "dets_Task1_", "_"])
+def test_files_may_spell_classes_in_any_way_after_an_underscore(tmp_path, start, word):
+    assert official_name(tmp_path / f"{start}{word}.txt") == "Dry Cargo Ship"
+
+
+def test_the_export_names_the_team_of_the_script_and_our_files_ours(folders):
+    export(folders)
+    exported = (folders / "out" / "test" / "1.xml").read_text()
+    own = fair1m_xml("1.tif", (4, 6), [])
+    for text, team in ((exported, ["WHU", "SIGMA_dw"]), (own, ["mtp_hf", "mtp_hf"])):
+        research = ElementTree.fromstring(text.partition("?>")[2]).find("research")
+        assert [field.tag for field in research] == [
+            "version", "provider", "author", "pluginname", "pluginclass", "time"
+        ]  # fmt: skip
+        assert [field.text for field in research] == [
+            "2.0", *team, "FAIR1M", "object detection", "2024-02"
+        ]  # fmt: skip
 
 
 def test_the_builder_reads_back_what_was_written(folders):
