@@ -25,7 +25,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="KEY=VALUE",
         help="option of the data set, such as split_seed=1 or class_names=[a, b]; may be repeated."
-        " A wrong key is answered with those that there are",
+        " `mtp-hf data list --json` names the options of each config",
     )
 
 

@@ -37,8 +37,19 @@ PICTURE_TWICE = "the same picture twice in a split"
 PICTURE_IN_SPLITS = "the same picture in several splits"
 NO_EXAMPLE = "classes without an example"
 OTHER_COUNT = "not as many pictures as published"
+NO_SPLIT = "published splits that are not there"
 WARNED = "warnings while looking for files"
-REMARKS = {LEAVES, NO_AREA, NO_OBJECT, NO_LABELS, ID_IN_SPLITS, NO_EXAMPLE, OTHER_COUNT, WARNED}
+REMARKS = {
+    LEAVES,
+    NO_AREA,
+    NO_OBJECT,
+    NO_LABELS,
+    ID_IN_SPLITS,
+    NO_EXAMPLE,
+    OTHER_COUNT,
+    NO_SPLIT,
+    WARNED,
+}
 CHUNK = 16  # records that a process gets at once
 
 
@@ -250,4 +261,6 @@ def _remarks(
         if published.get(split, found.num_images) != found.num_images:
             item = f"{found.num_images} of {published[split]}"
             findings.append(Finding(OTHER_COUNT, split, [item]))
+    if absent := [split for split in published if split not in numbers]:
+        findings.append(Finding(NO_SPLIT, "all", absent))
     return findings + ([Finding(WARNED, "all", warnings)] if warnings else [])

@@ -61,7 +61,7 @@ def render_card(plan: Plan, family: Family, features: datasets.Features, repo: s
         f'rows = load_dataset("{repo}", split="{next(iter(plan.splits))}")\n```',
         "Made by `mtp-hf data convert "
         + " ".join([f"{plan.name}/{plan.config}", "DIR", "OUT", *_option_words(plan)])
-        + "` from the files as published; nothing was clipped or changed.",
+        + f"` from the files as published; {_treatment(features)}.",
     ]
     parts += ["## Citation", f"```bibtex\n{facts.citation}\n```"] if facts else []
     return "\n\n".join(parts) + "\n"
@@ -106,6 +106,12 @@ def _about(facts: SetFacts | None) -> str:
         return "A data set of one's own."
     kind = facts.task[0].upper() + facts.task[1:]
     return f"{kind}. Source: <{facts.homepage}>.\n\n**Terms:** {facts.terms}."
+
+
+def _treatment(features: datasets.Features) -> str:
+    if "tile" in features:
+        return "pictures and annotations were cut into tiles, as the builder of this config says"
+    return "no annotation was clipped or changed"
 
 
 def _option_words(plan: Plan) -> list[str]:

@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 from mtp_hf.dataset_scripts import BUILDERS, get_builder
+from mtp_hf.dataset_scripts._options import option_names
 from mtp_hf.dataset_scripts.facts import FACTS
 from mtp_hf.datasets_command.families import family_of
 from mtp_hf.hub.card import markdown_table
@@ -14,7 +15,9 @@ OWN_TERMS = "your own"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the action."""
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument(
+        "--json", action="store_true", help="print JSON instead of a table, with options"
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -37,10 +40,12 @@ def list_sets() -> list[dict[str, Any]]:
     sets = []
     for name in BUILDERS:
         facts = FACTS.get(name)
+        configs = get_builder(name).builder_configs
         sets.append(
             {
                 "name": name,
-                "configs": list(get_builder(name).builder_configs),
+                "configs": list(configs),
+                "options": {key: option_names(config) for key, config in configs.items()},
                 "title": facts.title if facts else name.replace("_", " "),
                 "task": facts.task if facts else "your own pictures",
                 "num_classes": _num_classes(name) if facts else {},

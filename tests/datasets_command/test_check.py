@@ -79,3 +79,14 @@ def test_warnings_of_the_builder_are_remarks(tmp_path):
 def test_remarks_are_no_errors():
     assert not any(Finding(kind, "train", ["x"]).is_error for kind in REMARKS)
     assert Finding(BROKEN, "train", ["x"]).is_error
+
+
+def test_published_splits_that_are_not_there_are_a_remark(report, tmp_path, monkeypatch):
+    from mtp_hf.dataset_scripts.facts import FACTS, SetFacts
+
+    counts = {"change": {"train": 2, "validation": 1, "test": 5}}
+    facts = SetFacts("", "change detection", "mit", "", "", (), counts)
+    monkeypatch.setitem(FACTS, "made", facts)
+    found = report("change", clean_rows("change", tmp_path / "set"))
+    assert found.findings == [Finding("published splits that are not there", "all", ["test"])]
+    assert found.is_clean

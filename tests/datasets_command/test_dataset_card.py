@@ -84,3 +84,16 @@ def test_code_of_the_card_is_about_a_split_that_exists(tmp_path):
     card = render_card(plan, family_of(builder), builder.info.features, "x")
     assert 'split="validation"' in card
     assert "n<1K" in card
+
+
+@pytest.mark.parametrize(
+    ("config", "text"),
+    [
+        ("all", "from the files as published; no annotation was clipped or changed."),
+        ("all_tiles", "from the files as published; pictures and annotations were cut into tiles,"),
+    ],
+)
+def test_the_card_says_what_was_done_to_the_annotations(tmp_path, config, text):
+    builder = open_builder("xview", config, data_dir=tmp_path)
+    plan = Plan("xview", config, {}, "0", {"train": SplitPlan(1, 1, 1, 1, 1)})
+    assert text in render_card(plan, family_of(builder), builder.info.features, "lab/made")

@@ -30,6 +30,13 @@ def test_json_has_classes_by_config(capsys):
     assert found["num_classes"] == {"sota": 18, "sota_rbb": 18, "sior": 20, "fast": 37}
 
 
+def test_json_has_the_options_of_each_config():
+    options = {found["name"]: found["options"] for found in list_sets()}
+    assert options["spacenet_v1"] == {"mtp_5000_1940": ["max_pixels", "on_error", "split_seed"]}
+    assert "tile_size" not in options["whu_cd"]["split_7_1_2"]
+    assert "tile_size" in options["whu_cd"]["split_7_1_2_tiles"]
+
+
 def test_a_set_without_facts_is_the_user_s_own(monkeypatch):
     monkeypatch.setitem(BUILDERS, "made", ("tests.datasets_command.made_sets", "Made"))
     found = list_sets()[-1]
