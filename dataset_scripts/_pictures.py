@@ -5,8 +5,8 @@ Values of more than 8 bits, which the column would cut off, are stretched pictur
 many bands three are chosen. Such pictures are stored as PNG, equal to what the tiles of the same
 file show.
 
-Width and height are those of the picture as it is shown: the column turns it by its EXIF
-orientation, as do the programs that people draw boxes with.
+A picture that its EXIF orientation turns is stored turned: the programs that people draw boxes with
+show it so, and not every reader does.
 """
 
 from dataclasses import dataclass

@@ -2,8 +2,8 @@
 
 A PNG is decoded row by row and a TIFF by its blocks, so a window of a picture of 20,000 x 20,000
 pixels costs the rows it lies in, not the picture. Other files (JPEG, PNGs with a palette, with
-less than 8 bits or interlaced) are decoded whole by Pillow. A file is what its first bytes say,
-whatever its name; GDAL sees no other format and looks at no file beside it.
+less than 8 bits, interlaced or turned by EXIF) are decoded whole by Pillow. A file is what its
+first bytes say, whatever its name; GDAL sees no other format and looks at no file beside it.
 """
 
 import contextlib
@@ -26,7 +26,9 @@ from mtp_hf.dataset_scripts._readers import (
     IMAGE_ENDS,
     MAX_PIXELS,
     TAIL_BYTES,
+    UPRIGHT,
     no_limit_of_pillow,
+    read_orientation,
 )
 
 GDAL_OPTIONS: dict[str, Any] = {
@@ -36,6 +38,7 @@ GDAL_OPTIONS: dict[str, Any] = {
 BYTES_AT_ONCE = GDAL_OPTIONS["GDAL_CACHEMAX"] // 4  # decoded in one call
 PNG_START = b"\x89PNG\r\n\x1a\n"
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+HEAD_BYTES = 2**16  # that are searched for EXIF, which lies before the pixels
 PNG_DEPTHS = (8, 16)
 PNG_COLORS = (0, 2, 4, 6)  # gray, RGB and both with alpha; 3 is a palette
 PLAIN_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I", "F", "I;16", "I;16B")  # values as stored
@@ -90,8 +93,8 @@ class Raster:
         self._limits: dict[tuple[int, ...], tuple[float, float]] = {}
 
     def __enter__(self) -> "Raster":
-        driver = _find_driver(self.path)
         with self._name_file_in_errors():
+            driver = _find_driver(self.path)
             if driver is None:
                 with no_limit_of_pillow(), Image.open(self.path) as image:
                     self.width, self.height = image.size
@@ -307,6 +310,7 @@ def _find_driver(path: str) -> str | None:
     """Driver of GDAL for a file; None for those that Pillow decodes whole."""
     with naming_absent(path), open(path, "rb") as file:
         start = file.read(29)
+        has_exif = b"eXIf" in file.read(HEAD_BYTES)
         file.seek(max(0, file.seek(0, 2) - TAIL_BYTES))
         is_cut = IMAGE_ENDS["PNG"] not in file.read()
     if start.startswith(TIFF_STARTS):
@@ -315,5 +319,10 @@ def _find_driver(path: str) -> str | None:
         depth, color, interlaced = start[24], start[25], start[28]
         # GDAL fills what a cut file lacks; Pillow says so.
         plain = depth in PNG_DEPTHS and color in PNG_COLORS and not interlaced and not is_cut
-        return "PNG" if plain else None
+        return "PNG" if plain and not (has_exif and _is_turned(path)) else None
     return None
+
+
+def _is_turned(path: str) -> bool:
+    with no_limit_of_pillow(), Image.open(path) as image:
+        return read_orientation(image) != UPRIGHT

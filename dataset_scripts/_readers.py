@@ -32,7 +32,7 @@ MAX_PIXELS = 1_000_000_000  # the largest published pictures have half as many
 TIFF_PLACES = ((273, 279), (324, 325))  # tags of where strips or tiles begin, and their lengths
 TIFF_BITS, TIFF_BANDS, TIFF_FORMAT = 258, 277, 339  # tags
 UNSIGNED = 1  # of TIFF_FORMAT
-ORIENTATION = 274  # tag of EXIF
+ORIENTATION, UPRIGHT = 274, 1  # tag of EXIF and its usual value
 SIDEWAYS = (5, 6, 7, 8)  # orientations that exchange width and height
 PICTURE_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB")
 MOST_BITS, MOST_BANDS = 8, 4  # of a picture that is shown as it is
@@ -44,7 +44,7 @@ class ImageHeader(NamedTuple):
     Attributes:
         height: rows of the picture as it is shown, that is, turned by its EXIF orientation.
         width: columns of it.
-        is_plain: whether Pillow shows it as it is: values of 8 bits or less in 4 bands or fewer.
+        is_plain: whether its pixels are shown as they are: upright, of 8 bits, 4 bands at most.
     """
 
     height: int
@@ -140,9 +140,10 @@ def read_image_header(path: str | Path, max_pixels: int = MAX_PIXELS) -> ImageHe
             if not _is_whole(file, image):
                 with Image.open(path) as whole:
                     whole.load()
-            if _is_sideways(image):
+            orientation = read_orientation(image)
+            if orientation in SIDEWAYS:
                 width, height = height, width
-            return ImageHeader(height, width, _is_plain(image))
+            return ImageHeader(height, width, orientation == UPRIGHT and _is_plain(image))
     except AnnotationError:
         raise
     except UnidentifiedImageError:
@@ -277,6 +278,14 @@ def parse_number(token: str) -> float | None:
         return None
 
 
+def read_orientation(image: Image.Image) -> int:
+    """How who opens an image turns it; Pillow itself turns a TIFF."""
+    if image.format == "TIFF":
+        return UPRIGHT
+    # The method of a PNG would decode it to look behind its pixels.
+    return Image.Image.getexif(image).get(ORIENTATION) or UPRIGHT
+
+
 @contextlib.contextmanager
 def no_limit_of_pillow() -> Iterator[None]:
     """Pillow's own limit is below the largest pictures of DOTA; ours is checked instead."""
@@ -299,13 +308,6 @@ def _is_whole(file: BinaryIO, image: Image.Image) -> bool:
     return IMAGE_ENDS.get(image.format or "", b"") in file.read()
 
 
-def _is_sideways(image: Image.Image) -> bool:
-    """Whether who opens the file shows rows as columns; Pillow's size of a TIFF knows it."""
-    # The method of a PNG would decode it to look behind its pixels.
-    orientation = Image.Image.getexif(image).get(ORIENTATION)
-    return image.format != "TIFF" and orientation in SIDEWAYS
-
-
 def _is_plain(image: Image.Image) -> bool:
     if image.format == "TIFF":
         tags = image.tag_v2  # type: ignore[attr-defined]
@@ -313,9 +315,7 @@ def _is_plain(image: Image.Image) -> bool:
         has_few_bits = max(tags.get(TIFF_BITS, (1,))) <= MOST_BITS
         return is_unsigned and has_few_bits and tags.get(TIFF_BANDS, 1) <= MOST_BANDS
     # A PNG of 16-bit colours has the mode RGB, but unpacks from "RGB;16B".
-    tiles = getattr(image, "tile", ())
-    unpacked_from = str(tiles[0][3]) if tiles else ""
-    return image.mode in PICTURE_MODES and ";16" not in unpacked_from
+    return image.mode in PICTURE_MODES and ";16" not in str(getattr(image, "tile", ""))
 
 
 def _is_header(tokens: list[str]) -> bool:

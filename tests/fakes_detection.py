@@ -24,12 +24,12 @@ def write_picture(path: Path, mode: str = "RGB", size: tuple[int, int] = (WIDTH,
     return path
 
 
-def write_turned_picture(path: Path) -> Path:
-    """A picture stored as `write_picture` does that its EXIF tag turns by a quarter."""
+def write_turned_picture(path: Path, orientation: int = 6) -> Path:
+    """A picture as `write_picture` stores it, that its EXIF tag turns, by default by a quarter."""
     write_picture(path)
     with Image.open(path) as image:
         exif = image.getexif()
-        exif[274] = 6
+        exif[274] = orientation
         image.save(path, exif=exif)
     return path
 

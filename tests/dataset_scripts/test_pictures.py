@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pytest
 import rasterio
-from PIL import Image
+from PIL import Image, ImageOps
 
 from mtp_hf.dataset_scripts._pictures import PicturesConfig, picture_columns
 from mtp_hf.dataset_scripts._readers import AnnotationError
@@ -89,10 +89,20 @@ def test_a_file_that_is_no_image_is_named(tmp_path):
         picture_columns("a", str(tmp_path / "a.png"), max_pixels=LIMIT)
 
 
-def test_sizes_are_those_of_the_picture_as_it_is_shown(tmp_path):
-    path = write_turned_picture(tmp_path / "a.jpg")
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_a_picture_that_its_exif_turns_is_stored_as_it_is_shown(tmp_path, suffix, orientation):
+    path = write_turned_picture(tmp_path / f"a{suffix}", orientation)
+    with Image.open(path) as image:
+        shown = np.asarray(ImageOps.exif_transpose(image))
     columns = picture_columns("a", str(path), max_pixels=LIMIT)
-    assert (columns["width"], columns["height"]) == (HEIGHT, WIDTH)
+    assert (columns["height"], columns["width"]) == shown.shape[:2]
+    np.testing.assert_array_equal(pixels_of(columns), shown)
+
+
+def test_a_picture_that_is_upright_by_its_exif_is_given_as_it_is(tmp_path):
+    path = str(write_turned_picture(tmp_path / "a.jpg", 1))
+    assert picture_columns("a", path, max_pixels=LIMIT)["image"] == path
 
 
 def test_bands_of_a_picture_that_its_exif_turns_are_those_of_the_picture_as_shown(tmp_path):
