@@ -9,9 +9,9 @@ several releases, those of the config are read, and images that only another rel
 left out and counted. The files of horizontal boxes are not read.
 
 Objects of zero size, objects that leave the image and objects marked difficult are kept. Images may
-be gray or have an alpha channel; the column gives RGB. The largest images exceed the limit that
-Pillow has against decompression bombs: who decodes them whole raises `PIL.Image.MAX_IMAGE_PIXELS`
-first, who reads tiles need not.
+be gray or have an alpha channel; the column gives RGB (`_pictures`). The largest images exceed the
+limit that Pillow has against decompression bombs: who decodes them whole raises
+`PIL.Image.MAX_IMAGE_PIXELS` first, who reads tiles need not.
 
 The tiles of a release are by default those that its finetuning uses: of three scales for 1.0, of
 one for 2.0, where tiles without objects are left out (`_tiled`, `_tiling`).

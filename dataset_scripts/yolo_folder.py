@@ -4,7 +4,7 @@
 
 Where the files may lie is in `_yolo_files.py`, the lines of a label file in `_yolo_labels.py`. A
 picture without label file has no object, as Ultralytics has it; `missing_labels="error"` refuses
-it.
+it. A split other than `test` without any label file is refused always.
 """
 
 import functools
