@@ -16,7 +16,7 @@ projects expect them.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -171,7 +171,7 @@ def _find_splits(root: Path, draw_splits: DrawSplits | None) -> dict[str, list[C
     pairs = {pair.image_id: pair for pair in _pairs_in(folders)}
     ids = _read_lists(folder, pairs) or _split_by_name(folder, list(pairs), draw_splits)
     return {
-        split: [pairs.get(i) or _absent_pair(i, folders) for i in image_ids]
+        split: [pairs.get(i) or _pair_of(i, folders, ({}, {}, {})) for i in image_ids]
         for split, image_ids in ids.items()
     }
 
@@ -220,21 +220,15 @@ def _complete(folder: Path, split: str, parts: tuple[Path | None, ...]) -> Folde
 
 def _pairs_in(folders: Folders) -> list[ChangePair]:
     files = [index_files((str(folder),), IMAGE_SUFFIXES) if folder else {} for folder in folders]
-    return [
-        ChangePair(
-            stem,
-            *(_path(index, folder, stem) for index, folder in zip(files, folders, strict=True)),
-        )
-        for stem in sorted(set().union(*files))
-    ]
+    return [_pair_of(stem, folders, files) for stem in sorted(set().union(*files))]
 
 
-def _path(index: dict[str, str], folder: Path | None, stem: str) -> str | None:
-    return None if folder is None else index.get(stem, os.path.join(folder, stem))
-
-
-def _absent_pair(image_id: str, folders: Folders) -> ChangePair:
-    return ChangePair(image_id, *(_path({}, folder, image_id) for folder in folders))
+def _pair_of(image_id: str, folders: Folders, files: Sequence[dict[str, str]]) -> ChangePair:
+    image, image_post, mask = (
+        index.get(image_id, os.path.join(folder or "", image_id))
+        for index, folder in zip(files, folders, strict=True)
+    )
+    return ChangePair(image_id, image, image_post, mask if folders[2] else None)
 
 
 def _read_lists(folder: Path, pairs: dict[str, ChangePair]) -> dict[str, list[str]]:

@@ -13,7 +13,8 @@ from mtp_hf.datasets_command.source import Source
 
 LARGEST_QUEUE = 4  # items a process that are read ahead, so that results do not pile up
 
-Item, Result = TypeVar("Item"), TypeVar("Result")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def map_in_order(
