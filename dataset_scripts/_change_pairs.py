@@ -160,7 +160,8 @@ def _find_splits(root: Path, draw_splits: DrawSplits | None) -> dict[str, list[C
         }
     folders = _role_folders(folder)
     nested = {
-        split: tuple(_find_any(role, names) for role in folders) for split, names in SPLITS.items()
+        split: tuple(_find_any(role, names) if role else None for role in folders)
+        for split, names in SPLITS.items()
     }
     if any(any(parts) for parts in nested.values()):
         return {
