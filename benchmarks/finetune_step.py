@@ -24,10 +24,9 @@ from mtp_hf.data.collate import Collate
 from mtp_hf.modeling.ops_rotated_boxes import boxes_to_rotated_boxes
 from mtp_hf.training.architectures import build_network
 from mtp_hf.training.finetune_schema import FinetuneRecipe
-from mtp_hf.training.loop import Inputs, Prepared, batch_to_device, train_step
+from mtp_hf.training.loop import Inputs, Prepared, batch_to_device, prepare, train_step
 from mtp_hf.training.loss_window import LossWindow
 from mtp_hf.training.recipe import load_recipe
-from mtp_hf.training.training_run import prepare
 
 THREADS = 2
 ROUNDS = 3

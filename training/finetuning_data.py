@@ -1,33 +1,26 @@
-"""From a finetuning recipe to data: rows, classes, samples and the loaders of both parts.
+"""From a finetuning recipe to data: rows, classes and samples of both parts.
 
 A sample to be measured on carries its annotations apart, as `reference` in pixels of the image as
 stored: the transforms of evaluation see the pictures alone.
 """
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from accelerate.logging import get_logger
 from datasets import ClassLabel, Dataset
-from torch.utils.data import DataLoader
 
 from mtp_hf.data.image_names import with_own_names
-from mtp_hf.data.multi_dataset import (
-    MultiDatasetBatchSampler,
-    SourceDataset,
-    build_eval_loader,
-    build_train_loader,
-)
+from mtp_hf.data.multi_dataset import SourceDataset
 from mtp_hf.data.row_filters import trainable_rows
 from mtp_hf.data.schema import RawSample, Sample
 from mtp_hf.data.transforms import Compose, DropDegenerate, finalize
 from mtp_hf.dataset_scripts.class_names import CHANGE_CLASSES, DATASET_CLASSES
 from mtp_hf.dataset_scripts.loading import load_dataset
 from mtp_hf.training.finetune_schema import FinetuneRecipe
-from mtp_hf.training.recipe_sections import micro_batch_sizes
 from mtp_hf.training.tasks import evaluation_arguments, find_task, make_transforms
 
 logger = get_logger(__name__)
@@ -235,46 +228,9 @@ def limit_rows(rows: Dataset, *limits: int | None) -> Dataset:
     return rows.select([position * len(rows) // count for position in range(count)])
 
 
-def train_loader(
-    recipe: FinetuneRecipe,
-    sources: Mapping[str, SourceDataset],
-    *,
-    start_step: int,
-    rank: int,
-    world_size: int,
-) -> DataLoader:
-    """Load training batches from an optimizer step on; one item is one forward pass."""
-    accumulation, steps = recipe.schedule.gradient_accumulation, recipe.schedule.steps
-    assert steps is not None
-    sampler = MultiDatasetBatchSampler(
-        {name: len(source) for name, source in sources.items()},
-        micro_batch_sizes(recipe, world_size),
-        steps * accumulation,
-        seed=recipe.seed,
-        rank=rank,
-        world_size=world_size,
-        start_step=start_step * accumulation,
-    )
-    return build_train_loader(
-        sources,
-        sampler,
-        image_size=_canvas(recipe, "train"),
-        num_workers=recipe.efficiency.num_workers,
-    )
-
-
-def evaluation_loader(
-    recipe: FinetuneRecipe, sources: Mapping[str, SourceDataset], *, rank: int, world_size: int
-) -> DataLoader:
-    """Load this process's share of the images to measure on, each once."""
-    return build_eval_loader(
-        sources,
-        batch_size=recipe.evaluation.batch_size,
-        image_size=_canvas(recipe, "validation"),
-        num_workers=recipe.efficiency.num_workers,
-        rank=rank,
-        world_size=world_size,
-    )
+def canvas_of(recipe: FinetuneRecipe, part: str) -> int | None:
+    """Side that images of `train` or `validation` are padded to; None: the next multiples of 32."""
+    return recipe.data.image_size if part in find_task(recipe).pads else None
 
 
 def _known_classes(recipe: FinetuneRecipe, rows: Dataset) -> Sequence[str]:
@@ -290,7 +246,3 @@ def _known_classes(recipe: FinetuneRecipe, rows: Dataset) -> Sequence[str]:
 def _category(rows: Dataset) -> Any:
     objects = rows.features.get("objects")
     return objects["category"].feature if objects is not None else None
-
-
-def _canvas(recipe: FinetuneRecipe, part: str) -> int | None:
-    return recipe.data.image_size if part in find_task(recipe).pads else None

@@ -3,7 +3,7 @@
 import functools
 import math
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +23,14 @@ from mtp_hf.training.batch_mixing import make_mix, mix_batch
 from mtp_hf.training.finetune_schema import FinetuneRecipe
 from mtp_hf.training.finetuning_card import gather_facts
 from mtp_hf.training.finetuning_data import (
+    canvas_of,
     check_labelled,
     check_scene_classes,
-    evaluation_loader,
     find_class_names,
     limit_rows,
     make_source,
     open_rows,
     rows_to_train_on,
-    train_loader,
 )
 from mtp_hf.training.finetuning_results import results_text, write_best, write_model, write_results
 from mtp_hf.training.frozen_backbone import freeze_backbone
@@ -112,24 +111,9 @@ class FinetuningRun(TrainingRun[FinetuneRecipe]):
         millions = f"{every / 1e6:.2f} million parameters: backbone {backbone / 1e6:.2f}, head"
         return f"{millions} {(every - backbone) / 1e6:.2f}; {trained / 1e6:.2f} are trained"
 
-    def train_batches(self, start_step: int) -> Iterable[dict[str, Any]]:
-        """Load training batches."""
-        return train_loader(
-            self.recipe,
-            self.sources,
-            start_step=start_step,
-            rank=self.accelerator.process_index,
-            world_size=self.accelerator.num_processes,
-        )
-
-    def validation_batches(self, sources: Mapping[str, SourceDataset]) -> Iterable[dict[str, Any]]:
-        """Load images to measure on."""
-        return evaluation_loader(
-            self.recipe,
-            sources,
-            rank=self.accelerator.process_index,
-            world_size=self.accelerator.num_processes,
-        )
+    def canvas(self, part: str) -> int | None:
+        """Side that images of a part are padded to."""
+        return canvas_of(self.recipe, part)
 
     def adapt(self, inputs: Inputs, number: int) -> Inputs:
         """Call models of scenes with (B,) labels or shares (B, K), the others with a list."""

@@ -1,4 +1,4 @@
-"""From a recipe to data: rows of each set, samples, and the loaders of training and validation.
+"""From a recipe of pretraining to its sets, and from the sets of any run to its loaders.
 
 The loaders shard by rank themselves (`mtp_hf.data.multi_dataset`) and are not prepared by
 Accelerate.
@@ -22,7 +22,7 @@ from mtp_hf.dataset_scripts.demo import demo_root
 from mtp_hf.dataset_scripts.loading import load_dataset
 from mtp_hf.dataset_scripts.samrs import SAMRS_CLASSES
 from mtp_hf.training.pretrain_schema import DEMO_ROOT, Recipe
-from mtp_hf.training.recipe_sections import micro_batch_sizes
+from mtp_hf.training.recipe_sections import CommonRecipe, micro_batch_sizes
 
 
 def class_names(recipe: Recipe) -> dict[str, list[str]]:
@@ -88,14 +88,24 @@ def load_sources(
 
 
 def train_loader(
-    recipe: Recipe,
+    recipe: CommonRecipe,
     sources: Mapping[str, SourceDataset],
     *,
+    canvas: int | None,
     start_step: int,
     rank: int,
     world_size: int,
 ) -> DataLoader:
-    """Load training batches from an optimizer step on; one item is one forward pass."""
+    """Load training batches from an optimizer step on; one item is one forward pass.
+
+    Args:
+        recipe: of any run, counted in steps.
+        sources: to train on.
+        canvas: side that images are padded to; None: the next multiples of 32.
+        start_step: steps done.
+        rank: of this process.
+        world_size: number of processes.
+    """
     accumulation = recipe.schedule.gradient_accumulation
     sampler = MultiDatasetBatchSampler(
         {name: len(source) for name, source in sources.items()},
@@ -109,19 +119,24 @@ def train_loader(
     return build_train_loader(
         sources,
         sampler,
-        image_size=recipe.data.image_size,
+        image_size=canvas,
         num_workers=recipe.efficiency.num_workers,
     )
 
 
-def validation_loader(
-    recipe: Recipe, sources: Mapping[str, SourceDataset], *, rank: int, world_size: int
+def evaluation_loader(
+    recipe: CommonRecipe,
+    sources: Mapping[str, SourceDataset],
+    *,
+    canvas: int | None,
+    rank: int,
+    world_size: int,
 ) -> DataLoader:
-    """Load this process's share of the validation images, each once."""
+    """Load this process's share of the images to measure on, each once; see `train_loader`."""
     return build_eval_loader(
         sources,
         batch_size=recipe.evaluation.batch_size,
-        image_size=recipe.data.image_size,
+        image_size=canvas,
         num_workers=recipe.efficiency.num_workers,
         rank=rank,
         world_size=world_size,

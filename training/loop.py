@@ -9,7 +9,7 @@ wait for the device.
 import dataclasses
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, cast
 
 from accelerate import Accelerator
 from accelerate.logging import get_logger
@@ -22,6 +22,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from mtp_hf.data.collate import normalize_images
 from mtp_hf.training.loss_window import LossWindow
+from mtp_hf.training.optim import build_optimizer, build_schedule, parameter_groups
 from mtp_hf.training.preemption import StoppedBySignal
 from mtp_hf.training.recipe_sections import CommonRecipe
 from mtp_hf.training.run_log import RunLog
@@ -67,6 +68,28 @@ class Callbacks:
     evaluate: Callable[[int], None]
     save: Callable[[int], None]
     stop: Callable[[], int | None]
+
+
+def prepare(
+    accelerator: Accelerator,
+    model: nn.Module,
+    recipe: CommonRecipe,
+    adapt: Callable[[Inputs, int], Inputs] = lambda inputs, number: inputs,
+) -> Prepared:
+    """Make optimizer and schedule, and hand them with the model to Accelerate."""
+    if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    if recipe.efficiency.compile:
+        cast(nn.Module, model.backbone).compile()
+    groups = parameter_groups(
+        model.to(accelerator.device),
+        lr=recipe.optimizer.lr,
+        weight_decay=recipe.optimizer.weight_decay,
+        layer_decay=recipe.optimizer.layer_decay,
+    )
+    optimizer = build_optimizer(groups, betas=recipe.optimizer.betas)
+    schedule = build_schedule(optimizer, recipe.schedule)
+    return Prepared(accelerator, *accelerator.prepare(model, optimizer, schedule), adapt)
 
 
 def train(

@@ -1,6 +1,6 @@
 """A pretraining run: several data sets, three tasks, one network; see `training_run.py`."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from mtp_hf.data.multi_dataset import SourceDataset
 from mtp_hf.metrics.pretraining import PretrainingEvaluator
 from mtp_hf.modeling.modeling_mtp import MTPForPreTraining
 from mtp_hf.training.build_model import build_model, start_backbone
-from mtp_hf.training.loaders import class_names, load_sources, train_loader, validation_loader
+from mtp_hf.training.loaders import class_names, load_sources
 from mtp_hf.training.loop import Inputs
 from mtp_hf.training.pretrain_schema import Recipe
 from mtp_hf.training.pretraining_results import (
@@ -46,24 +46,9 @@ class PretrainingRun(TrainingRun[Recipe]):
         """Count parameters."""
         return describe_network(network)
 
-    def train_batches(self, start_step: int) -> Iterable[dict[str, Any]]:
-        """Load the batches of all sources."""
-        return train_loader(
-            self.recipe,
-            self.sources,
-            start_step=start_step,
-            rank=self.accelerator.process_index,
-            world_size=self.accelerator.num_processes,
-        )
-
-    def validation_batches(self, sources: Mapping[str, SourceDataset]) -> Iterable[dict[str, Any]]:
-        """Load images of one source after the other."""
-        return validation_loader(
-            self.recipe,
-            sources,
-            rank=self.accelerator.process_index,
-            world_size=self.accelerator.num_processes,
-        )
+    def canvas(self, part: str) -> int | None:
+        """Side that images of a part are padded to."""
+        return self.recipe.data.image_size
 
     def predict(self, network: MTPForPreTraining, inputs: Inputs) -> list[dict[str, Any]]:
         """Predict with all decoders."""

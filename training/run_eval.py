@@ -24,8 +24,8 @@ from mtp_hf.training.durable_files import write_durably
 from mtp_hf.training.finetune_schema import FinetuneRecipe
 from mtp_hf.training.finetuning_card import gather_facts
 from mtp_hf.training.finetuning_data import (
+    canvas_of,
     check_labelled,
-    evaluation_loader,
     find_class_names,
     limit_rows,
     make_source,
@@ -33,6 +33,7 @@ from mtp_hf.training.finetuning_data import (
 )
 from mtp_hf.training.finetuning_results import class_lists, draw_results
 from mtp_hf.training.inference_command import add_model_arguments, read_recipe, user_errors
+from mtp_hf.training.loaders import evaluation_loader
 from mtp_hf.training.loop import Inputs
 from mtp_hf.training.model_loading import find_model, load_network
 from mtp_hf.training.processes import TIMEOUT, main_process_first, set_up_cpu, wait_patiently
@@ -150,6 +151,7 @@ class Evaluation:
         loader = evaluation_loader(
             self.recipe,
             {self.recipe.data.builder: self.source},
+            canvas=canvas_of(self.recipe, "validation"),
             rank=self.accelerator.process_index,
             world_size=self.accelerator.num_processes,
         )

@@ -10,14 +10,13 @@ prepared, a signal to stop is obeyed between steps and between batches (`preempt
 import abc
 import functools
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 from accelerate import Accelerator
 from accelerate.logging import get_logger
 from accelerate.utils import set_seed
-from torch import nn
 
 from mtp_hf.data.multi_dataset import SourceDataset
 from mtp_hf.metrics.tables import flatten_metrics
@@ -32,9 +31,9 @@ from mtp_hf.training.checkpoints import (
     save_checkpoint,
 )
 from mtp_hf.training.durable_files import write_durably
-from mtp_hf.training.loop import Callbacks, Inputs, Prepared, is_due, train
+from mtp_hf.training.loaders import evaluation_loader, train_loader
+from mtp_hf.training.loop import Callbacks, Inputs, is_due, prepare, train
 from mtp_hf.training.loss_window import LossWindow
-from mtp_hf.training.optim import build_optimizer, build_schedule, parameter_groups
 from mtp_hf.training.preemption import (
     StoppedBySignal,
     StopSignals,
@@ -135,12 +134,8 @@ class TrainingRun(abc.ABC, Generic[R]):
         """Say what the network is, in one line for the user."""
 
     @abc.abstractmethod
-    def train_batches(self, start_step: int) -> Iterable[dict[str, Any]]:
-        """Load training batches of this process from an optimizer step on."""
-
-    @abc.abstractmethod
-    def validation_batches(self, sources: Mapping[str, SourceDataset]) -> Iterable[dict[str, Any]]:
-        """Load this process's share of some images, each once."""
+    def canvas(self, part: str) -> int | None:
+        """Side that images of a part are padded to; None: the next multiples of 32."""
 
     def adapt(self, inputs: Inputs, number: int) -> Inputs:
         """Turn a training batch on the device into what the network is called with.
@@ -177,6 +172,14 @@ class TrainingRun(abc.ABC, Generic[R]):
     @abc.abstractmethod
     def write_snapshot(self, folder: Path, *, network: Any, step: int) -> None:
         """Write what is pushed along the way; on the main process."""
+
+    @property
+    def share(self) -> dict[str, int]:
+        """Which part of a batch or split this process loads."""
+        return {
+            "rank": self.accelerator.process_index,
+            "world_size": self.accelerator.num_processes,
+        }
 
     @property
     def num_images(self) -> dict[str, tuple[int, int]]:
@@ -234,9 +237,13 @@ class TrainingRun(abc.ABC, Generic[R]):
         every, is_measured = self.recipe.evaluation.every, self.step in self.log.measured
         if self.step and is_due(self.step, every) and not is_measured:
             self.evaluate(self.step)  # the run was stopped between checkpoint and validation
+        canvas = self.canvas("train")
+        batches = train_loader(
+            self.recipe, self.sources, canvas=canvas, start_step=self.step, **self.share
+        )
         train(
             self.prepared,
-            shield_workers(self.train_batches(self.step)),
+            shield_workers(batches),
             self.recipe,
             steps=range(self.step + 1, last_step + 1),
             window=self.window,
@@ -292,7 +299,9 @@ class TrainingRun(abc.ABC, Generic[R]):
     def _measure(
         self, sources: Mapping[str, SourceDataset], num_kept: int = 0
     ) -> tuple[dict[str, Any], PredictedImages]:
-        batches = WatchedBatches(shield_workers(self.validation_batches(sources)), self.signals)
+        canvas = self.canvas("validation")
+        loader = evaluation_loader(self.recipe, sources, canvas=canvas, **self.share)
+        batches = WatchedBatches(shield_workers(loader), self.signals)
         found = validate(
             self.accelerator,
             self.measured_model,
@@ -326,25 +335,3 @@ class TrainingRun(abc.ABC, Generic[R]):
                 f"going back: checkpoints after step {self.step} are set aside when there is a new"
                 f" one; the log so far is kept as {keep_old_log(self.folder.log, folder)}"
             )
-
-
-def prepare(
-    accelerator: Accelerator,
-    model: nn.Module,
-    recipe: CommonRecipe,
-    adapt: Callable[[Inputs, int], Inputs] = lambda inputs, number: inputs,
-) -> Prepared:
-    """Make optimizer and schedule, and hand them with the model to Accelerate."""
-    if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
-        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
-    if recipe.efficiency.compile:
-        cast(nn.Module, model.backbone).compile()
-    groups = parameter_groups(
-        model.to(accelerator.device),
-        lr=recipe.optimizer.lr,
-        weight_decay=recipe.optimizer.weight_decay,
-        layer_decay=recipe.optimizer.layer_decay,
-    )
-    optimizer = build_optimizer(groups, betas=recipe.optimizer.betas)
-    schedule = build_schedule(optimizer, recipe.schedule)
-    return Prepared(accelerator, *accelerator.prepare(model, optimizer, schedule), adapt)

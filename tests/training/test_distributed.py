@@ -15,12 +15,11 @@ from accelerate import Accelerator
 
 from mtp_hf.data.collate import normalize_images
 from mtp_hf.modeling.modeling_mtp import MTPForPreTraining
-from mtp_hf.training.loop import train, train_step
+from mtp_hf.training.loop import prepare, train, train_step
 from mtp_hf.training.loss_window import LossWindow, NonFiniteLossError
 from mtp_hf.training.processes import make_accelerator
 from mtp_hf.training.recipe import load_recipe
 from mtp_hf.training.run_log import RunLog
-from mtp_hf.training.training_run import prepare
 from tests.tiny_models import make_batch, tiny_pretraining_config
 from tests.training.process_group import run_processes
 from tests.training.tiny_run import NO_CALLBACKS, TINY_MODEL, TwoLossModel, batch_of_step

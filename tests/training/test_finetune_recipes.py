@@ -22,12 +22,12 @@ from mtp_hf.modeling.convert_mtp_checkpoint import (
 )
 from mtp_hf.training.architectures import build_network
 from mtp_hf.training.finetune_schema import FinetuneRecipe
+from mtp_hf.training.loop import prepare
 from mtp_hf.training.optim import learning_rate_factor, parameter_groups
 from mtp_hf.training.processes import make_accelerator
 from mtp_hf.training.recipe import load_recipe, recipe_names, recipe_rows
 from mtp_hf.training.recipe_sections import micro_batch_sizes
 from mtp_hf.training.tasks import TASKS, make_transforms
-from mtp_hf.training.training_run import prepare
 from tests.original_names import rename_keys
 from tests.training.process_group import run_processes
 

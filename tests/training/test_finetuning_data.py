@@ -7,17 +7,17 @@ from PIL import Image
 
 from mtp_hf.dataset_scripts.class_names import EUROSAT_CLASSES, LOVEDA_CLASSES
 from mtp_hf.training.finetuning_data import (
+    canvas_of,
     check_data_root,
     check_labelled,
     check_scene_classes,
-    evaluation_loader,
     find_class_names,
     limit_rows,
     make_source,
     open_rows,
     rows_to_train_on,
-    train_loader,
 )
+from mtp_hf.training.loaders import evaluation_loader, train_loader
 from mtp_hf.training.recipe import load_recipe
 from tests.fakes import write_samrs
 from tests.training.tiny_finetune import WRITERS, write_recipe
@@ -118,7 +118,11 @@ def test_images_without_objects_are_not_trained_on_but_measured(recipe_of):
 def test_what_is_compared_stays_in_pixels_of_the_stored_image(recipe_of):
     recipe = recipe_of("rotated_detection")
     loader = evaluation_loader(
-        recipe, {"dior": _source(recipe, "validation", augment=False)}, rank=0, world_size=1
+        recipe,
+        {"dior": _source(recipe, "validation", augment=False)},
+        canvas=canvas_of(recipe, "validation"),
+        rank=0,
+        world_size=1,
     )
     (batch,) = list(loader)
     (label,) = batch["labels"]
@@ -174,7 +178,8 @@ def test_training_batches_follow_from_the_step_alone(recipe_of):
     recipe = recipe_of("scene_classification")
     sources = {"eurosat": _source(recipe)}
     loaders = [
-        train_loader(recipe, sources, start_step=start, rank=0, world_size=1) for start in (0, 2)
+        train_loader(recipe, sources, canvas=112, start_step=start, rank=0, world_size=1)
+        for start in (0, 2)
     ]
     batches = [list(loader) for loader in loaders]
     assert len(batches[0]) == 4 and len(batches[1]) == 2
@@ -186,7 +191,9 @@ def test_training_batches_follow_from_the_step_alone(recipe_of):
 def test_scenes_keep_their_size_though_it_is_no_multiple_of_32(recipe_of):
     recipe = recipe_of("scene_classification")
     source = {"eurosat": _source(recipe)}
-    batch = next(iter(train_loader(recipe, source, start_step=0, rank=0, world_size=1)))
+    canvas = canvas_of(recipe, "train")
+    loader = train_loader(recipe, source, canvas=canvas, start_step=0, rank=0, world_size=1)
+    batch = next(iter(loader))
     assert batch["pixel_values"].shape == (2, 3, 112, 112)
 
 

@@ -17,12 +17,14 @@ from mtp_hf.data.multi_dataset import SampleError
 from mtp_hf.training.loaders import (
     class_names,
     data_root,
+    evaluation_loader,
     load_sources,
     train_loader,
-    validation_loader,
 )
 from mtp_hf.training.recipe import load_recipe
 from tests.training.process_group import run_processes
+
+SIDE = 112  # of the images of `tiny_recipe`
 
 
 def _with(recipe, section, **values):
@@ -32,7 +34,9 @@ def _with(recipe, section, **values):
 
 def _batches(recipe, start_step, num, rank=0, world_size=1):
     sources = load_sources(recipe, "train", augment=True)
-    loader = train_loader(recipe, sources, start_step=start_step, rank=rank, world_size=world_size)
+    loader = train_loader(
+        recipe, sources, start_step=start_step, canvas=SIDE, rank=rank, world_size=world_size
+    )
     iterator = iter(loader)
     return [next(iterator) for _ in range(num)]
 
@@ -110,7 +114,7 @@ def test_loading_does_not_draw_on_the_random_numbers_of_training(samrs_recipe):
     state = torch.get_rng_state()
     _batches(samrs_recipe, 0, 1)
     sources = load_sources(samrs_recipe, "validation")
-    list(validation_loader(samrs_recipe, sources, rank=0, world_size=1))
+    list(evaluation_loader(samrs_recipe, sources, canvas=SIDE, rank=0, world_size=1))
     assert torch.equal(torch.get_rng_state(), state)
 
 
@@ -124,8 +128,10 @@ def test_augmentation_can_be_switched_off_by_the_recipe(samrs_recipe):
     )
     sources = load_sources(recipe, "train", augment=True)
     plain = load_sources(recipe, "train")
-    batch = next(iter(train_loader(recipe, sources, start_step=0, rank=0, world_size=1)))
-    loader = validation_loader(recipe, plain, rank=0, world_size=1)
+    batch = next(
+        iter(train_loader(recipe, sources, start_step=0, canvas=SIDE, rank=0, world_size=1))
+    )
+    loader = evaluation_loader(recipe, plain, canvas=SIDE, rank=0, world_size=1)
     images = {
         id_: image for b in loader for id_, image in zip(_ids(b), b["pixel_values"], strict=True)
     }
@@ -138,7 +144,7 @@ def test_validation_shards_are_disjoint_and_cover_everything(samrs_recipe):
     shards = [
         [
             i
-            for b in validation_loader(samrs_recipe, sources, rank=rank, world_size=2)
+            for b in evaluation_loader(samrs_recipe, sources, canvas=SIDE, rank=rank, world_size=2)
             for i in _ids(b)
         ]
         for rank in range(2)
@@ -172,7 +178,7 @@ def test_with_a_gpu_batches_are_pinned_and_read_ahead(samrs_recipe, monkeypatch)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     recipe = _with(samrs_recipe, "efficiency", num_workers=2)
     sources = load_sources(recipe, "train", augment=True)
-    loader = train_loader(recipe, sources, start_step=0, rank=0, world_size=1)
+    loader = train_loader(recipe, sources, start_step=0, canvas=SIDE, rank=0, world_size=1)
     assert loader.pin_memory
     assert (loader.num_workers, loader.prefetch_factor, loader.persistent_workers) == (2, 2, True)
 
@@ -181,7 +187,7 @@ def test_workers_end_with_their_loader_and_start_again_with_the_next(samrs_recip
     recipe = _with(samrs_recipe, "efficiency", num_workers=2)
     sources = load_sources(recipe, "validation")
     for _ in range(2):
-        loader = validation_loader(recipe, sources, rank=0, world_size=1)
+        loader = evaluation_loader(recipe, sources, canvas=SIDE, rank=0, world_size=1)
         assert sum(len(batch["labels"]) for batch in loader) == 6
         assert len(_workers(started_before)) == 2
         del loader
@@ -191,13 +197,17 @@ def test_workers_end_with_their_loader_and_start_again_with_the_next(samrs_recip
 def test_workers_of_training_stay_while_a_split_is_validated(samrs_recipe, started_before):
     recipe = _with(samrs_recipe, "efficiency", num_workers=1)
     sources = load_sources(recipe, "train", augment=True)
-    loader = train_loader(recipe, sources, start_step=0, rank=0, world_size=1)
+    loader = train_loader(recipe, sources, start_step=0, canvas=SIDE, rank=0, world_size=1)
     batches = iter(loader)
     next(batches)
     at_first = _workers(started_before)
-    list(validation_loader(recipe, load_sources(recipe, "validation"), rank=0, world_size=1))
+    list(
+        evaluation_loader(
+            recipe, load_sources(recipe, "validation"), canvas=SIDE, rank=0, world_size=1
+        )
+    )
     assert _workers(started_before) == at_first
-    expected = train_loader(samrs_recipe, sources, start_step=1, rank=0, world_size=1)
+    expected = train_loader(samrs_recipe, sources, start_step=1, canvas=SIDE, rank=0, world_size=1)
     assert _ids(next(batches)) == _ids(next(iter(expected)))
 
 
@@ -223,7 +233,7 @@ def test_an_image_that_cannot_be_read_is_named_and_its_worker_leaves_nothing_beh
 ):
     recipe = _with(samrs_recipe, "efficiency", num_workers=num_workers)
     sources, name, image_id = _with_one_bad_image(load_sources(recipe, "train", augment=True))
-    loader = train_loader(recipe, sources, start_step=0, rank=0, world_size=1)
+    loader = train_loader(recipe, sources, start_step=0, canvas=SIDE, rank=0, world_size=1)
     with pytest.raises(SampleError) as caught:
         list(loader)
     assert str(caught.value) == (
@@ -239,7 +249,7 @@ def _hold_many_batches(recipe, cache):
     datasets.config.HF_DATASETS_CACHE = cache
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     sources = load_sources(recipe, "train", augment=True)
-    loader = train_loader(recipe, sources, start_step=0, rank=0, world_size=1)
+    loader = train_loader(recipe, sources, start_step=0, canvas=SIDE, rank=0, world_size=1)
     batches = list(itertools.islice(loader, 12))
     return sum(sum(map(torch.is_tensor, label.values())) for b in batches for label in b["labels"])
 

@@ -15,7 +15,7 @@ from accelerate.utils import DistributedType
 
 from mtp_hf.modeling.modeling_mtp import MTPForPreTraining
 from mtp_hf.training import sharding
-from mtp_hf.training.loop import train_step
+from mtp_hf.training.loop import prepare, train_step
 from mtp_hf.training.loss_window import LossWindow
 from mtp_hf.training.processes import make_accelerator
 from mtp_hf.training.recipe import load_recipe
@@ -25,7 +25,6 @@ from mtp_hf.training.sharding import (
     sharding_plugins,
     whole_network,
 )
-from mtp_hf.training.training_run import prepare
 from tests.tiny_models import make_batch, tiny_pretraining_config
 from tests.training.process_group import run_processes
 from tests.training.tiny_run import TINY_MODEL

@@ -9,7 +9,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from mtp_hf.metrics.pretraining import PretrainingEvaluator
-from mtp_hf.training.loaders import class_names, load_sources, validation_loader
+from mtp_hf.training.loaders import class_names, evaluation_loader, load_sources
 from mtp_hf.training.pretraining_run import predict_images
 from mtp_hf.training.validation import predict_batch, share_statistics, validate
 from tests.training.process_group import run_processes
@@ -58,7 +58,7 @@ def _answer(label):
 @pytest.fixture
 def loader(samrs_recipe):
     sources = load_sources(samrs_recipe, "validation")
-    return validation_loader(samrs_recipe, sources, rank=0, world_size=1)
+    return evaluation_loader(samrs_recipe, sources, canvas=112, rank=0, world_size=1)
 
 
 @pytest.fixture
