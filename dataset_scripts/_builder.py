@@ -173,19 +173,18 @@ class FilesBuilder(datasets.GeneratorBasedBuilder):
                 + (f"\n  and {more} more" if more > 0 else "")
             )
 
-    def _prepare_split(
-        self, split_generator: datasets.SplitGenerator, *args: Any, **kwargs: Any
-    ) -> None:
-        """Refuse a split without a row; the library says "no data" only when it is asked for."""
-        super()._prepare_split(split_generator, *args, **kwargs)
-        if not split_generator.split_info.num_examples:
-            num_records = len(split_generator.gen_kwargs["records"])
+    def _as_dataset(self, split: Any = None, in_memory: bool = False) -> datasets.Dataset:
+        """Say of which split no row is left; the library says that an instruction has no data."""
+        info = (self.info.splits or {}).get(str(split))
+        if info is not None and not info.num_examples:
             drops_tiles = getattr(self.config, "keep_empty", True) is False
+            hint = "; keep_empty=True keeps tiles without objects" if drops_tiles else ""
             raise AnnotationError(
-                f"{self.config.data_dir}: none of the {num_records} records of split "
-                f"{split_generator.name!r} of config {self.config.name!r} gives a row; expected "
-                f"some{' (keep_empty=True keeps tiles without objects)' if drops_tiles else ''}"
+                f"{self.config.data_dir}: no record of split {str(split)!r} of config "
+                f"{self.config.name!r} gives a row (on_error={self.config.on_error!r}{hint}); "
+                "expected some"
             )
+        return super()._as_dataset(split, in_memory)
 
     def _prepare_split_single(self, *args: Any, **kwargs: Any) -> Iterator[tuple]:
         """Let our own messages through; the library hides them behind a general one."""

@@ -69,8 +69,10 @@ def test_a_split_of_which_nothing_is_left_is_an_error_that_names_it(root, tmp_pa
     for path in root.iterdir():
         path.write_text(",")
     made = builder(root, tmp_path / "cache", on_error="skip")
-    with pytest.raises(AnnotationError, match="none of the 3 records of split 'train' of config"):
-        made.download_and_prepare(num_proc=num_proc)
+    made.download_and_prepare(num_proc=num_proc)
+    for split in ("train", None):
+        with pytest.raises(AnnotationError, match="no record of split 'train' of config 'default'"):
+            made.as_dataset(split)
 
 
 class Sizes(Words):

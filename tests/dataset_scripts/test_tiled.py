@@ -97,6 +97,14 @@ def test_tiles_without_objects_are_left_out_unless_asked_for_or_unlabelled(dota,
     assert len(load("dota", "v2.0_tiles", dota, split="test", **TILES)) == 6
 
 
+def test_a_split_whose_tiles_are_all_left_out_is_an_error_that_names_the_option(dota, load):
+    for path in (dota / "train").rglob("*.txt"):
+        path.write_text("")
+    with pytest.raises(AnnotationError, match="split 'train' .*; keep_empty=True keeps tiles"):
+        load("dota", "v2.0_tiles", dota, **TILES)
+    assert len(load("dota", "v2.0_tiles", dota, split="validation", **TILES)) > 0
+
+
 @pytest.mark.parametrize("lines", ["", dota_line(0, "ship")])
 def test_a_test_image_gives_all_its_tiles_whatever_its_label_file_holds(dota, load, lines):
     write_text(dota / "test/annfiles/P3.txt", lines)
