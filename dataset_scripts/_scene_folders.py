@@ -73,7 +73,7 @@ def find_scenes(
 
     Raises:
         FileNotFoundError: there is none that tells its class.
-        AnnotationError: two images share an id.
+        AnnotationError: two images share an id, or most images are of no class.
     """
     known = {normalize_class_name(name): name for name in class_names}
     scenes: dict[str, Scene] = {}
@@ -101,6 +101,12 @@ def find_scenes(
         raise FileNotFoundError(
             f"{root}: no {' or '.join(suffixes)} file in a folder of a class; expected folders "
             f"such as {class_names[0]!r}" + (f", found {unknown[0]}" if unknown else "")
+        )
+    if len(unknown) > len(scenes):
+        raise AnnotationError(
+            f"{root}: {len(unknown)} images are in no folder of a class, such as {unknown[0]}, and"
+            f" {len(scenes)} are; is it another data set? expected folders such as"
+            f" {class_names[0]!r}"
         )
     if unknown:
         logger.warning(f"{root}: {len(unknown)} images of no class left out, first {unknown[0]}")

@@ -127,24 +127,23 @@ def find_class_names(recipe: FinetuneRecipe, rows: Dataset) -> list[str]:
 
 
 def check_scene_classes(recipe: FinetuneRecipe, rows: Dataset) -> None:
-    """Check that most classes of scenes have images, else the folder holds another data set.
+    """Check that there are scenes of several classes to tell apart.
 
     Args:
         recipe: says where the data set is.
         rows: to train on, all of them.
 
     Raises:
-        ValueError: fewer than half of the classes have images.
+        ValueError: all images are of one class.
     """
     feature = rows.features.get("label")
     if not isinstance(feature, ClassLabel):
         return
     present = [feature.names[label] for label in rows.unique("label")]
-    if 2 * len(present) < feature.num_classes:
+    if len(present) == 1:
         raise ValueError(
-            f"data.root={recipe.data.root}: split {recipe.data.train!r} has images of"
-            f" {len(present)} of the {feature.num_classes} classes of {recipe.data.builder}"
-            f" ({', '.join(sorted(present))}); is it another data set, or a slice of a sorted one?"
+            f"data.root={recipe.data.root}: all {len(rows)} images of split {recipe.data.train!r}"
+            f" are of one class ({present[0]}); is it a slice of a sorted split?"
         )
 
 

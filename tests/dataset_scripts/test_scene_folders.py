@@ -62,10 +62,16 @@ def test_a_folder_tells_the_class_of_images_of_other_names(tmp_path):
 
 
 def test_images_of_no_class_and_missing_classes_are_named(tmp_path, caplog):
-    write(tmp_path, "beach/beach_1.jpg", "preview.png", "desert/desert_1.jpg")
-    assert list(find_scenes(tmp_path, CLASSES, SUFFIXES)) == ["beach_1"]
+    write(tmp_path, "beach/beach_1.jpg", "beach/beach_2.jpg", "preview.png", "desert/desert_1.jpg")
+    assert list(find_scenes(tmp_path, CLASSES, SUFFIXES)) == ["beach_1", "beach_2"]
     assert "2 images of no class left out, first" in caplog.text
     assert "no image of 2 of 3 classes: golf_course, sea_ice" in caplog.text
+
+
+def test_a_folder_with_more_images_of_no_class_is_another_data_set(tmp_path):
+    write(tmp_path, "beach/beach_1.jpg", "desert/desert_1.jpg", "harbor/harbor_1.jpg")
+    with pytest.raises(AnnotationError, match="2 images are in no folder of a class, such as"):
+        find_scenes(tmp_path, CLASSES, SUFFIXES)
 
 
 @pytest.mark.parametrize("names", [(), ("desert/desert_1.jpg",), ("beach/beach_1.tif",)])
