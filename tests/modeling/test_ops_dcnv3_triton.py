@@ -5,6 +5,7 @@ here, and Dynamo traces them.
 """
 
 import os
+import re
 import subprocess
 import sys
 
@@ -141,7 +142,9 @@ def test_kernels_can_be_translated_for_a_gpu(name, ones, tmp_path, monkeypatch):
     }
     source = ASTSource(fn=kernel, signature=signature, constexprs=constants)
     compiled = triton.compile(source, target=GPUTarget("cuda", 90, 32))
-    assert ("red.global" in compiled.asm["ptx"]) == (name == "_gradient_kernel")
+    # Adding up from several programs is called red or atom, by the version of triton.
+    adds_up = re.search(r"\b(red|atom)\.\S*add", compiled.asm["ptx"]) is not None
+    assert adds_up == (name == "_gradient_kernel")
     assert compiled.asm["cubin"]
 
 
