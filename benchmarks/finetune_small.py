@@ -92,11 +92,11 @@ RUNS = {
     "semantic_segmentation": SmallRun(
         "semantic_segmentation/loveda",
         "loveda",
-        800,
+        400,
         (
             *("data.train=train+validation", "data.evaluate=train+validation"),
             *("data.image_size=128", "evaluation.transforms.image_size=[384,384]"),
-            *("evaluation.window=128", "evaluation.stride=96", "augment.resize_range=[2.0,4.0]"),
+            *("evaluation.window=128", "evaluation.stride=96", "augment.resize_range=[2.5,3.5]"),
             *("augment.photometric=false", "schedule.batch_size=8", "optimizer.lr=6.0e-4"),
             "model.head.hidden_size=64",
         ),

@@ -286,7 +286,7 @@ def _check_schedule(recipe: FinetuneRecipe) -> None:
     if schedule.epochs is None:
         _check_steps(recipe)
     else:
-        check_milestones(schedule, schedule.epochs, warmup=schedule.warmup_epochs or 0)
+        check_milestones(schedule, warmup=schedule.warmup_epochs or 0)
 
 
 def _check_model(model: FinetuneModel) -> None:
@@ -334,4 +334,4 @@ def _check_steps(recipe: FinetuneRecipe) -> None:
         raise ValueError(
             f"schedule: the warm-up of {warmup} steps must be shorter than the run of {steps} steps"
         )
-    check_milestones(recipe.schedule, steps, warmup=warmup)
+    check_milestones(recipe.schedule, warmup=warmup)

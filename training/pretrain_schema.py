@@ -130,7 +130,7 @@ def check_recipe(recipe: Recipe) -> None:
             f"schedule.warmup_steps ({recipe.schedule.warmup_steps}) must be less than"
             f" schedule.steps ({recipe.schedule.steps})"
         )
-    check_milestones(recipe.schedule, recipe.schedule.steps, warmup=recipe.schedule.warmup_steps)
+    check_milestones(recipe.schedule, warmup=recipe.schedule.warmup_steps)
     if not 0 <= recipe.augment.flip_probability <= 1:
         raise ValueError(
             f"augment.flip_probability: expected 0 to 1, got {recipe.augment.flip_probability}"

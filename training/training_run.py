@@ -92,6 +92,9 @@ class TrainingRun(abc.ABC, Generic[R]):
         self.recipe_as_given = recipe  # perhaps in epochs
         lengths = {name: num_train for name, (num_train, _) in self.num_images.items()}
         self.recipe = recipe.in_steps(lengths)
+        steps = self.recipe.schedule.steps
+        if late := [each for each in self.recipe.schedule.milestones if each >= steps]:
+            logger.warning(f"schedule.milestones: no step {late}, the run ends at {steps}")
         self.facts = CheckpointFacts(recipe_to_yaml(recipe), lengths)
         if checkpoint:
             check_same_images(checkpoint, lengths)

@@ -65,12 +65,11 @@ def test_the_batch_size_is_shared_under_its_own_key():
         ({"epochs": None, "steps": 9, "warmup_steps": 9}, "warm-up of 9 steps must be shorter"),
         ({"batch_size": 0}, r"schedule\.batch_size: expected at least 1"),
         ({"epochs": 0}, r"schedule\.epochs: expected at least 1"),
-        ({**STAIRS, "milestones": (8, 10)}, r"milestones=\[8, 10\]: expected 1 to 9, after"),
-        ({**STAIRS, "milestones": (0, 8)}, r"milestones=\[0, 8\]: expected 1 to 9, after"),
-        ({**STAIRS, "milestones": (2, 8), "warmup_epochs": 3}, "expected 3 to 9, after"),
+        ({**STAIRS, "milestones": (0, 8)}, r"milestones=\[0, 8\]: expected 1 or more, after"),
+        ({**STAIRS, "milestones": (2, 8), "warmup_epochs": 3}, "expected 3 or more, after"),
         (
             {**STAIRS, "epochs": None, "steps": 900, "warmup_steps": 500, "milestones": (8, 800)},
-            r"milestones=\[8, 800\]: expected 500 to 899, after the warm-up and before the end",
+            r"milestones=\[8, 800\]: expected 500 or more, after the warm-up",
         ),
     ],
 )
@@ -89,7 +88,7 @@ def test_a_warmup_longer_than_the_epochs_is_refused_when_their_length_is_known()
 def test_a_milestone_within_the_warmup_is_refused_when_the_length_of_epochs_is_known():
     recipe = _recipe(**STAIRS, milestones=(2, 8), warmup_steps=500)
     check_finetune_recipe(recipe)
-    with pytest.raises(ValueError, match=r"milestones=\[200, 800\]: expected 500 to 999, after"):
+    with pytest.raises(ValueError, match=r"milestones=\[200, 800\]: expected 500 or more, after"):
         recipe.in_steps({"eurosat": 6400})
 
 

@@ -152,3 +152,9 @@ def test_mixing_changes_the_losses_and_is_off_by_default(two_losses):
 def test_options_that_cannot_work_stop_with_a_message(run, arguments, message):
     with pytest.raises(SystemExit, match=message):
         run(*arguments)
+
+
+def test_a_milestone_after_the_end_of_a_shorter_run_is_told(run, capsys):
+    stairs = {"kind": "multistep", "milestones": [2, 9], "warmup_steps": 1}
+    run("--max_steps", 1, "data.evaluate=null", schedule=stairs)
+    assert "schedule.milestones: no step [9], the run ends at 4" in capsys.readouterr().err

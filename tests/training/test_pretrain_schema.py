@@ -82,9 +82,9 @@ def test_a_value_out_of_range_is_named(section, field, value, message):
         check_recipe(dataclasses.replace(recipe, **{section: part}))
 
 
-def test_a_milestone_after_the_end_is_refused():
-    schedule = Schedule(steps=100, kind="multistep", milestones=(50, 100))
-    with pytest.raises(ValueError, match=r"milestones=\[50, 100\]: expected 1 to 99"):
+def test_a_milestone_within_the_warmup_is_refused():
+    schedule = Schedule(steps=100, warmup_steps=20, kind="multistep", milestones=(10, 50))
+    with pytest.raises(ValueError, match=r"milestones=\[10, 50\]: expected 20 or more"):
         check_recipe(dataclasses.replace(_recipe(), schedule=schedule))
 
 
