@@ -154,7 +154,7 @@ def test_options_that_cannot_work_stop_with_a_message(run, arguments, message):
         run(*arguments)
 
 
-def test_a_milestone_after_the_end_of_a_shorter_run_is_told(run, capsys):
+def test_a_milestone_after_the_end_of_a_shorter_run_is_told(run, caplog):
     stairs = {"kind": "multistep", "milestones": [2, 9], "warmup_steps": 1}
     run("--max_steps", 1, "data.evaluate=null", schedule=stairs)
-    assert "schedule.milestones: no step [9], the run ends at 4" in capsys.readouterr().err
+    assert "schedule.milestones: no step [9], the run ends at 4" in caplog.text
