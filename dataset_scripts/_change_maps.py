@@ -1,10 +1,11 @@
 """Read the change map of a pair, however a copy of the set writes its two values.
 
-The same map circulates as 0 / 255 (PNG, TIFF), as 0 / 1 with or without 255 = ignore (rows of our
-own), as JPEG with noise around 0 and 255, as two colours with or without alpha, and as 1 / 2 (the
-TIFFs of OSCD). What a value means is found from the histogram of the whole file; a part of a file
-alone may hold one value only. So may a whole file: 0 is unchanged then, 1 or 2 or white changed,
-and a map of 0 and 255 without any 1 is taken for unchanged and changed.
+The same map circulates as 0 / 255 (PNG, TIFF; made smaller with values between), as 0 / 1 with or
+without 255 = ignore (rows of our own), as JPEG with noise around 0 and 255, as two colours with or
+without alpha, and as 1 / 2 (the TIFFs of OSCD). What a value means is found from the histogram of
+the whole file; a part of a file alone may hold one value only. So may a whole file: 0 is unchanged
+then, 1 or 2 or white changed, and a map of 0 and 255 without any 1 is taken for unchanged and
+changed.
 
 Source: loaders of the published sets; OSCD's readme for 1 = unchanged, 2 = changed.
 """
@@ -20,7 +21,7 @@ from mtp_hf.dataset_scripts._readers import MAX_PIXELS, AnnotationError
 HALF = 128  # 0 / 255 maps; JPEG noise stays far from it
 IGNORED = 255  # of rows
 LARGEST_CODE = 8  # a map whose values end here counts classes instead of using the full range
-MOST_CLASSES = 8  # a map of so many values has classes; blurred ones have more
+LEAST_SHARE_OF_ONES = 0.01  # of 1 and 255 together, else the ones are noise of a 0 / 255 map
 # A map has two values. JPEG noise in real maps puts under 1 % of the pixels between these, a
 # photograph nearly all.
 DARKEST, BRIGHTEST = 16, 240
@@ -47,23 +48,29 @@ def find_change_classes(counts: np.ndarray, where: str, *, is_jpeg: bool = False
     if not values:
         raise AnnotationError(f"{where}: the change map has no pixels")
     classes = np.zeros(256, np.uint8)
-    if not is_jpeg and 1 in values and set(values) <= {0, 1, IGNORED}:
-        classes[[1, IGNORED]] = 1, IGNORED
-    elif not is_jpeg and len(values) <= MOST_CLASSES:
-        classes[_find_threshold_of_few(values, where) :] = 1
-    else:
+    if is_jpeg:
         classes[_find_threshold_of_blurred(counts, values, where) :] = 1
+    elif set(values) <= {0, 1, IGNORED} and _has_ones(counts):
+        classes[[1, IGNORED]] = 1, IGNORED
+    else:
+        classes[_find_threshold(counts, values, where) :] = 1
     return classes
 
 
-def _find_threshold_of_few(values: list[int], where: str) -> int:
-    """Smallest value that means "changed" where values are exact."""
+def _has_ones(counts: np.ndarray) -> bool:
+    return counts[1] > LEAST_SHARE_OF_ONES * (counts[1] + counts[IGNORED])
+
+
+def _find_threshold(counts: np.ndarray, values: list[int], where: str) -> int:
+    """Smallest value that means "changed" in a file that keeps values, some noise besides."""
     if values[0] >= BRIGHTEST or values == [2]:  # changed everywhere
         return values[0]
     if values == [0]:
         return 1
     if len(values) == 2:
         return values[1]
+    if values[-1] > LARGEST_CODE:
+        return _find_threshold_of_blurred(counts, values, where)
     raise AnnotationError(
         f"{where}: values {values}; expected a change map of two values, or of 0 (unchanged), 1"
         " (changed) and 255 (ignore)"

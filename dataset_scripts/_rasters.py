@@ -25,6 +25,7 @@ from mtp_hf.dataset_scripts._errors import AnnotationError, naming_absent
 from mtp_hf.dataset_scripts._readers import (
     IMAGE_ENDS,
     MAX_PIXELS,
+    ORIENTATION,
     TAIL_BYTES,
     UPRIGHT,
     no_limit_of_pillow,
@@ -314,7 +315,7 @@ def _find_driver(path: str) -> str | None:
         file.seek(max(0, file.seek(0, 2) - TAIL_BYTES))
         is_cut = IMAGE_ENDS["PNG"] not in file.read()
     if start.startswith(TIFF_STARTS):
-        return "GTiff"
+        return None if _is_turned_tiff(path) else "GTiff"
     if start.startswith(PNG_START) and len(start) == 29:
         depth, color, interlaced = start[24], start[25], start[28]
         # GDAL fills what a cut file lacks; Pillow says so.
@@ -326,3 +327,13 @@ def _find_driver(path: str) -> str | None:
 def _is_turned(path: str) -> bool:
     with no_limit_of_pillow(), Image.open(path) as image:
         return read_orientation(image) != UPRIGHT
+
+
+def _is_turned_tiff(path: str) -> bool:
+    """Whether a tag turns the picture: Pillow obeys it, GDAL does not."""
+    try:
+        with no_limit_of_pillow(), Image.open(path) as image:
+            tags = getattr(image, "tag_v2", {})
+            return tags.get(ORIENTATION, UPRIGHT) in range(2, 9)
+    except (OSError, SyntaxError, ValueError, TypeError):  # GDAL reads more kinds of TIFF
+        return False

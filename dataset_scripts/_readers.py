@@ -158,8 +158,8 @@ def read_polygon_text(path: str | Path) -> list[PolygonRecord]:
     The tenth column is returned as `label` and means what the dataset says it means. A line of
     words, less than an object has, is a header that we do not know.
 
-    Differs: a short line that begins with a number is refused. The published rule drops it, and
-    with it an object that was cut off.
+    Differs: a short line with a number in it is refused. The published rule drops it, and with it
+    an object that was cut off.
 
     Raises:
         AnnotationError: a line has no name, a broken number or a polygon without four corners.
@@ -319,7 +319,8 @@ def _is_plain(image: Image.Image) -> bool:
 
 
 def _is_header(tokens: list[str]) -> bool:
-    is_short = len(tokens) < SHORTEST_OBJECT and parse_number(tokens[0]) is None
+    has_numbers = any(parse_number(token) is not None for token in tokens)
+    is_short = len(tokens) < SHORTEST_OBJECT and not has_numbers
     return is_short or tokens[0].lower().startswith(TEXT_HEADERS)
 
 

@@ -61,7 +61,6 @@ def load_dataset(
 def open_builder(
     name: str,
     config: str | None = None,
-    /,
     *,
     data_dir: str | Path,
     cache_dir: str | Path | None = None,

@@ -12,7 +12,7 @@ from mtp_hf.dataset_scripts._builder import FilesBuilder
 from mtp_hf.dataset_scripts._readers import AnnotationError
 from mtp_hf.dataset_scripts.loading import open_builder
 
-ARGUMENTS = {"data_dir", "cache_dir"}  # of `open_builder`, beside options
+ARGUMENTS = {"name", "config", "data_dir", "cache_dir"}  # of `open_builder`, beside options
 
 
 @dataclass(frozen=True)

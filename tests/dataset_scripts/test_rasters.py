@@ -306,3 +306,14 @@ def test_one_bit_is_0_or_1_and_shown_black_or_white(tmp_path, suffix):
     with Raster(tmp_path / f"x{suffix}") as raster:
         np.testing.assert_array_equal(raster.read()[..., 0], pixels)
         np.testing.assert_array_equal(raster.read_rgb(), np.stack([pixels * 255] * 3, axis=2))
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_a_tiff_that_its_tag_turns_is_read_as_it_is_shown(tmp_path, orientation):
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.tif", tiffinfo={274: orientation})
+    with Image.open(tmp_path / "a.tif") as image:
+        shown = np.asarray(image)
+    with Raster(tmp_path / "a.tif") as raster:
+        assert (raster.height, raster.width) == shown.shape[:2]
+        assert np.array_equal(raster.read_rgb(), shown)

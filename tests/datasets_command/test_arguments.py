@@ -39,13 +39,13 @@ def test_a_value_that_is_no_yaml_is_refused():
         source_of(parse("samrs", "d", "--option", "a=[b"))
 
 
-@pytest.mark.parametrize("key", ["data_dir", "cache_dir"])
+@pytest.mark.parametrize("key", ["name", "config", "data_dir", "cache_dir"])
 def test_an_argument_is_no_option(key):
     with pytest.raises(ValueError, match=f"{key} is no option of a data set"):
         source_of(parse("samrs", "d", "--option", f"{key}=x"))
 
 
-@pytest.mark.parametrize("key", ["name", "config", "text", "folder", "version"])
+@pytest.mark.parametrize("key", ["text", "folder", "version"])
 def test_a_name_of_the_program_is_no_option(key, tmp_path):
     source = source_of(parse("samrs", str(tmp_path), "--option", f"{key}=x"))
     with pytest.raises(ValueError, match=f"has no option '{key}'"):
