@@ -293,6 +293,9 @@ def _check_model(model: FinetuneModel) -> None:
     if model.freeze_backbone and model.lora_rank:
         raise ValueError("model.freeze_backbone and model.lora_rank exclude each other")
     for section in ("head", "backbone_overrides"):
+        for key in ("test_window", "test_stride"):
+            if key in getattr(model, section):
+                raise ValueError(f"model.{section}.{key}: evaluation.{key[5:]} says it")
         for key in ("num_labels", "id2label", "label2id"):
             if key in getattr(model, section):
                 raise ValueError(
@@ -333,5 +336,6 @@ def _check_steps(recipe: FinetuneRecipe) -> None:
     if warmup >= steps:
         raise ValueError(
             f"schedule: the warm-up of {warmup} steps must be shorter than the run of {steps} steps"
+            " (schedule.warmup_steps, or schedule.warmup_epochs where it is given)"
         )
     check_milestones(recipe.schedule, warmup=warmup)

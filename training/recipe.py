@@ -157,7 +157,8 @@ def comparable_numbers(recipe: FinetuneRecipe) -> dict[str, float]:
     Args:
         recipe: as it was given, in epochs or steps.
     """
-    if recipe.name not in recipe_names(FinetuneRecipe):
+    known = recipe.name in recipe_names(FinetuneRecipe)
+    if not known or recipe.result not in recipe_rows(recipe.name):
         return recipe.published  # of one's own
     original = load_recipe(recipe.name, result=recipe.result)
     changed = _changes(recipe, original)

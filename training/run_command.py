@@ -177,6 +177,7 @@ def resolve_recipe(args: argparse.Namespace) -> AnyRecipe:
     overrides += [f"{key}={value}" for key, value in flags.items() if value is not None]
     if args.dry_run:
         overrides += ["data.limit_samples=2", "evaluation.max_samples=1", "saving.log_every=1"]
+        overrides += ["schedule.warmup_steps=0"]  # of so few images an epoch has few steps
     if args.overwrite and args.resume:
         raise ValueError("--overwrite starts again, --resume goes on: choose one")
     if args.dry_run and args.resume:

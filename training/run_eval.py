@@ -37,6 +37,7 @@ from mtp_hf.training.loaders import evaluation_loader
 from mtp_hf.training.loop import Inputs
 from mtp_hf.training.model_loading import find_model, load_network
 from mtp_hf.training.processes import TIMEOUT, main_process_first, set_up_cpu, wait_patiently
+from mtp_hf.training.recipe import comparable_numbers
 from mtp_hf.training.run_command import set_up_console
 from mtp_hf.training.strict_json import strict_json
 from mtp_hf.training.tasks import find_task
@@ -178,7 +179,7 @@ class Evaluation:
         recipe = self.recipe
         rows = [["metric", "reached", "published"]]
         for name, heading in HEADLINES[recipe.task].items():
-            published = recipe.published.get(name)
+            published = comparable_numbers(recipe).get(name)
             shown = "-" if published is None else f"{published:g}"
             rows.append([heading, f"{100 * metrics[name]:.2f}", shown])
         print(f"{metrics['table']}\n\n{markdown_table(rows)}")

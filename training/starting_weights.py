@@ -133,13 +133,15 @@ def _copy(module: Any, weights: Mapping[str, Tensor], title: str) -> str:
 
 
 def _check_decoder(report: ReuseReport) -> None:
-    if any(name.startswith("decoder.") for name in report.taken):
-        return
+    """Refuse a decoder of other widths: a part of one learns no better than none."""
     misfits = [f"{name} is {why}" for name, why in report.not_taken.items() if "decoders" in name]
-    told = next((each for each in misfits if "in pretraining" in each), "other parameters")
-    raise ValueError(
-        f"none of its decoder fits: {told}; set model.head.hidden_size to the width of pretraining"
-    )
+    sizes = [each for each in misfits if "in pretraining" in each]
+    if sizes or not any(name.startswith("decoder.") for name in report.taken):
+        told = sizes[0] if sizes else "other parameters"
+        raise ValueError(
+            f"its decoder does not fit: {told}; set model.head.hidden_size to the width of"
+            " pretraining"
+        )
 
 
 def _check_kind(network: PreTrainedModel, config: Mapping[str, Any], folder: Path) -> None:

@@ -27,7 +27,7 @@ def read_picture(picture: Any) -> Image.Image:
 
     Args:
         picture: PIL image; path or address of a file; uint8 array (H, W) or (H, W, C) or tensor
-            (C, H, W), gray or RGB.
+            (H, W) or (C, H, W), gray or RGB.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -41,7 +41,9 @@ def read_picture(picture: Any) -> Image.Image:
             raise FileNotFoundError(f"{str(picture)[:200]!r}: no such file")
         return _read_file(picture)
     if isinstance(picture, torch.Tensor):
-        picture = picture.cpu().movedim(0, -1).numpy()  # (C, H, W) -> (H, W, C)
+        picture = picture.cpu().numpy()
+        if picture.ndim == 3:
+            picture = np.moveaxis(picture, 0, -1)  # (C, H, W) -> (H, W, C)
     if isinstance(picture, np.ndarray):
         picture = _from_array(picture)
     if not isinstance(picture, Image.Image):

@@ -80,3 +80,8 @@ def test_arrays_of_other_values_and_shapes_are_refused(picture, message):
 def test_other_things_are_refused_by_type():
     with pytest.raises(TypeError, match="got <class 'list'>"):
         read_picture([PIXELS])
+
+
+def test_a_gray_tensor_keeps_its_sides():
+    pixels = torch.arange(6, dtype=torch.uint8).reshape(2, 3)
+    assert np.array_equal(np.asarray(read_picture(pixels))[..., 0], pixels.numpy())

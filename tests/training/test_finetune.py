@@ -268,7 +268,15 @@ def test_a_folder_of_another_run_is_refused(run, capsys):
     assert "holds a run already" in text
 
 
-def test_a_dry_run_leaves_nothing(run, capsys):
-    folder = run("scene_classification", "--dry_run")
+EPOCHS = ["schedule.steps=null", "schedule.epochs=12", "schedule.warmup_steps=500"]
+COUNTS = ["evaluation.every=1", "saving.checkpoint_every=1", "schedule.update_every=1"]
+
+
+@pytest.mark.parametrize(
+    ("task", "arguments"),
+    [("scene_classification", []), ("horizontal_detection", [*EPOCHS, *COUNTS])],
+)
+def test_a_dry_run_leaves_nothing(run, capsys, task, arguments):
+    folder = run(task, "--dry_run", *arguments)
     assert not folder.exists()
     assert "dry run: one step, validation and saving passed" in capsys.readouterr().out

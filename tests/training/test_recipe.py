@@ -7,6 +7,7 @@ import yaml
 
 from mtp_hf.training.recipe import (
     check_same_training,
+    comparable_numbers,
     find_recipe,
     load_recipe,
     recipe_names,
@@ -243,3 +244,9 @@ def test_a_file_that_is_not_yaml_is_named(tmp_path):
     (tmp_path / "broken.yaml").write_text("data: {root: [")
     with pytest.raises(ValueError, match=r"broken\.yaml: not YAML"):
         load_recipe(str(tmp_path / "broken.yaml"))
+
+
+def test_a_recipe_of_a_row_of_ones_own_keeps_its_numbers(tmp_path):
+    recipe = load_recipe("rotated_detection/dior_r", result="vit_b_rvsa_mtp")
+    own = dataclasses.replace(recipe, result="mine")
+    assert comparable_numbers(own) == recipe.published

@@ -181,6 +181,6 @@ def test_a_multi_task_model_whose_decoder_fits_nowhere_is_refused_with_the_way_o
     torch.save({"state_dict": tiny_original("mtp_pretraining")}, tmp_path / "x.pth")
     network = tiny_model("upernet")
     wide = type(network)(type(network.config)(**network.config.to_dict() | {"hidden_size": 32}))
-    message = r"none of its decoder fits.*in pretraining.*set model\.head\.hidden_size"
+    message = r"its decoder does not fit.*in pretraining.*set model\.head\.hidden_size"
     with pytest.raises(ValueError, match=message):
         start_network(wide, FinetuneModel("upernet", init_decoder=str(tmp_path / "x.pth")))
