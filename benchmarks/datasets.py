@@ -40,11 +40,13 @@ ROWS_AT_ONCE = 500
 # Layouts of a TIFF: blocks, and strips of a row, which is what most writers choose.
 TILED = {"tiled": True, "blockxsize": 256, "blockysize": 256, "compress": "lzw"}
 ROWS = {"tiled": False, "blockysize": 1}
-# Prints the peak of resident memory in KB after the imports and at the end, and the seconds.
+# Prints the peak of resident memory in KB after the imports and at the end, and the seconds; that of
+# `resource` would begin with the peak of the process that started this one.
 CUT = """
-import json, resource, sys, time
+import json, re, sys, time
+from pathlib import Path
 from mtp_hf.dataset_scripts.loading import load_dataset
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 start, before = time.perf_counter(), peak()
 options = {"split": "train", "keep_empty": True, "quiet": True}
 tiles = load_dataset("dota", "v2.0_tiles", data_dir=sys.argv[1], cache_dir=sys.argv[2], **options)
