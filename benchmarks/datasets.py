@@ -40,8 +40,8 @@ ROWS_AT_ONCE = 500
 # Layouts of a TIFF: blocks, and strips of a row, which is what most writers choose.
 TILED = {"tiled": True, "blockxsize": 256, "blockysize": 256, "compress": "lzw"}
 ROWS = {"tiled": False, "blockysize": 1}
-# Prints the peak of resident memory in KB after the imports and at the end, and the seconds; that of
-# `resource` would begin with the peak of the process that started this one.
+# Prints the peak of resident memory in KB after the imports and at the end, and the seconds; the
+# peak that `resource` tells would begin with that of the process that started this one.
 CUT = """
 import json, re, sys, time
 from pathlib import Path
