@@ -319,8 +319,7 @@ def _is_plain(image: Image.Image) -> bool:
 
 
 def _is_header(tokens: list[str]) -> bool:
-    has_numbers = any(parse_number(token) is not None for token in tokens)
-    is_short = len(tokens) < SHORTEST_OBJECT and not has_numbers
+    is_short = len(tokens) < SHORTEST_OBJECT and all(parse_number(t) is None for t in tokens)
     return is_short or tokens[0].lower().startswith(TEXT_HEADERS)
 
 
